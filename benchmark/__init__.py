@@ -1,0 +1,1 @@
+"""The measurement: methods, metrics, protocols, judges, statistics and reports on Reason-Edit."""

@@ -1,0 +1,1 @@
+"""The subcommands of `smartedit-bench`, one typer application a file."""

@@ -1,0 +1,1 @@
+"""Judges that estimate Ins-align and know what they are."""

@@ -1,0 +1,1 @@
+"""The metrics: background, foreground and registration."""

@@ -1,0 +1,1 @@
+"""Ins-align: the human study, from blind sheets to means with intervals."""

@@ -1,0 +1,1 @@
+"""The subcommands of `smartedit`, one typer application a file."""

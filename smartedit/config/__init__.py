@@ -1,0 +1,1 @@
+"""Configuration: frozen dataclasses, TOML presets, and one precedence rule (defaults < preset or file < --set)."""

@@ -1,0 +1,94 @@
+"""Reads a typed tree from a preset or TOML file and `a.b=c` overrides; refuses unknown keys by their full path."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+Tree = TypeVar("Tree")
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be read; the message names the file or option, the key and what is wrong."""
+
+
+def preset_names() -> list[str]:
+    """The names of the presets that ship with the package."""
+    return sorted(
+        p.name.removesuffix(".toml") for p in resources.files("smartedit.presets").iterdir() if p.name.endswith(".toml")
+    )
+
+
+def load_tree(tree_type: type[Tree], *, source: str | Path | None = None, overrides: Sequence[str] = ()) -> Tree:
+    """Build a configuration tree.
+
+    Args:
+        tree_type: A pydantic dataclass declared with `extra="forbid"`, whose defaults come first.
+        source: A preset's name or the path of a TOML file; None for the defaults.
+        overrides: `a.b=value` texts, the value in TOML notation or a bare string; the last one wins.
+
+    Returns:
+        The validated tree.
+
+    Raises:
+        ConfigError: Unknown preset, broken TOML, unknown key or a value of the wrong type.
+    """
+    values = read_toml(source) if source is not None else {}
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return TypeAdapter(tree_type).validate_python(values)
+    except ValidationError as error:
+        origin = str(source) if source is not None else "configuration"
+        lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise ConfigError(f"{origin}: " + "; ".join(lines)) from error
+
+
+def read_toml(source: str | Path) -> dict[str, Any]:
+    """The content of a preset or of a TOML file.
+
+    Raises:
+        ConfigError: There is neither a preset nor a file of that name, or the TOML is broken.
+    """
+    path = Path(source)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ConfigError(f"{path}: there is no such file")
+        text = path.read_text(encoding="utf-8")
+    else:
+        if str(source) not in preset_names():
+            raise ConfigError(f"no preset {str(source)!r}; presets are {', '.join(preset_names())}, files end in .toml")
+        text = resources.files("smartedit.presets").joinpath(f"{source}.toml").read_text(encoding="utf-8")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: broken TOML ({error})") from error
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Split `a.b=value` into its path and its value.
+
+    Raises:
+        ConfigError: There is no `=` or no key.
+    """
+    key, separator, value = text.partition("=")
+    path = [part.strip() for part in key.split(".")]
+    if not separator or not all(path):
+        raise ConfigError(f"--set {text!r}: write it as section.key=value")
+    try:
+        return path, tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return path, value
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, value = parse_override(override)
+    node: Any = values
+    for part in path[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, Mapping):
+            raise ConfigError(f"--set {override!r}: {part} is a value, not a section")
+    node[path[-1]] = value

@@ -1,0 +1,1 @@
+"""Sampling, the pipeline and the editor."""

@@ -1,0 +1,1 @@
+"""The miniature world: drawn scenes, written as files in the public formats."""

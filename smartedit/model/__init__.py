@@ -1,0 +1,1 @@
+"""SmartEdit's modules (paper, section 4)."""

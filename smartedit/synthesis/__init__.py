@@ -1,0 +1,1 @@
+"""The stages that build the synthetic set, as plain functions over tables."""

@@ -1,0 +1,1 @@
+"""Adapters of grounding, segmentation, inpainting, scoring and writing models."""
