@@ -1,0 +1,47 @@
+"""`smartedit miniature`: writes drawn data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Write drawn data sets: a miniature Reason-Edit and training corpora.", no_args_is_help=True)
+
+
+def _fail(error: Exception) -> typer.Exit:
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(1)
+
+
+@app.command("reason-edit")
+def reason_edit(
+    out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or unfinished.")],
+    seed: Annotated[int, typer.Option(help="Another seed gives other scenes.")] = 0,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a picture's side.")] = 128,
+) -> None:
+    """Write 219 drawn samples in the layout of Reason-Edit; exact targets lie in OUT/answers."""
+    from smartedit.miniature.benchmark_set import write_reason_edit
+
+    try:
+        write_reason_edit(out, seed=seed, size=size)
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+    typer.echo(f"wrote {out}")
+
+
+@app.command("contact-sheet")
+def contact_sheet(
+    folder: Annotated[Path, typer.Argument(help="A miniature Reason-Edit.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")],
+    columns: Annotated[int, typer.Option(min=1, help="Samples in a row.")] = 5,
+    side: Annotated[int, typer.Option(min=32, help="Pixels of each picture.")] = 128,
+    most: Annotated[int | None, typer.Option(min=1, help="Samples of each category; all if left out.")] = None,
+) -> None:
+    """Draw one picture with the source, target and instruction of every sample."""
+    from smartedit.miniature.contact_sheet import write_contact_sheet
+
+    try:
+        write_contact_sheet(folder, out, columns=columns, side=side, most=most)
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+    typer.echo(f"wrote {out}")
