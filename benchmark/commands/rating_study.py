@@ -1,0 +1,237 @@
+"""From run folders to a study: what is rated, what is planted, and whether the pictures are still the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmark.runs import Run, RunError
+from reason_edit.rating.pictures import Pictures
+from reason_edit.rating.returns import Returns, read_returns
+from reason_edit.rating.sheets import Panel
+from reason_edit.rating.store import Store
+from reason_edit.rating.study import (
+    Answer,
+    ItemKey,
+    Rating,
+    RatingError,
+    StudyItem,
+    describe_changes,
+    hashed_shuffle,
+    item_keys,
+    item_order,
+)
+from reason_edit.schema import EditSample
+from reason_edit.tables import read_rows
+
+COPY = "attention copy"
+TARGET = "attention target"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedStudy:
+    """A study that is ready to be shown.
+
+    Attributes:
+        store: Its votes.
+        pictures: Its pictures, by item number.
+        location: Where the votes lie.
+    """
+
+    store: Store
+    pictures: Pictures
+    location: str
+
+
+def study_location(run: Path, study: str | None) -> str:
+    """The database of a study: the one that was named, else `study.sqlite` in the first run folder."""
+    return study if study is not None else str(run / "study.sqlite")
+
+
+def edits_to_rate(runs: Sequence[Run], methods: Sequence[str] | None = None) -> list[StudyItem]:
+    """One item for every edited picture of the runs.
+
+    An edit that failed has no picture and is not shown; it stays in the coverage.
+
+    Args:
+        runs: The run folders.
+        methods: Only these methods.
+
+    Returns:
+        The items.
+
+    Raises:
+        RunError: A folder is no run, a record belongs to no sample, or a method is not there.
+    """
+    items = []
+    found: set[str] = set()
+    for run in runs:
+        samples = {s.sample_id: s for s in run.samples()}
+        for record in run.edits():
+            if record.sample_id not in samples:
+                raise RunError(f"{run.edits_path}: {record.method} has an edit of unknown sample {record.sample_id!r}")
+            found.add(record.method)
+            if record.image is None or (methods is not None and record.method not in methods):
+                continue
+            items.append(_item(record.method, samples[record.sample_id], run.folder / record.image))
+    if missing := sorted(set(methods or ()) - found):
+        raise RunError(f"no method {', '.join(missing)} in these runs; there are {', '.join(sorted(found))}")
+    return items
+
+
+def _item(method: str, sample: EditSample, edited: Path, expected: Answer | None = None) -> StudyItem:
+    return StudyItem(
+        method=method,
+        sample_id=sample.sample_id,
+        category=sample.category,
+        instruction=sample.instruction,
+        source=sample.image,
+        edited=edited,
+        expected=expected,
+    )
+
+
+def attention_items(items: Sequence[StudyItem], rights: Sequence[StudyItem], copies: int, seed: int) -> list[StudyItem]:
+    """Copies of the input, which are not aligned, and edits that are known to be right.
+
+    Args:
+        items: The edits to rate.
+        rights: Right edits.
+        copies: How many copies to plant.
+        seed: Chooses the samples.
+
+    Returns:
+        The planted items.
+
+    Raises:
+        RatingError: There are fewer samples than copies.
+    """
+    of_sample = {item.sample_id: item for item in items}
+    ids = sorted(of_sample)
+    if copies > len(ids):
+        raise RatingError(f"{copies} attention copies are more than the {len(ids)} samples")
+    chosen = [of_sample[ids[i]] for i in hashed_shuffle(range(len(ids)), seed, "copies")[:copies]]
+    planted = [replace(i, method=COPY, edited=i.source, expected=Answer.NOT_ALIGNED) for i in chosen]
+    return planted + [replace(i, method=TARGET, expected=Answer.ALIGNED) for i in rights]
+
+
+def open_study(
+    folders: Sequence[Path],
+    study: str | None,
+    *,
+    names: Sequence[str] = (),
+    methods: Sequence[str] | None = None,
+    per_item: int | None = None,
+    copies: int = 0,
+    targets: int = 0,
+    target_method: str | None = None,
+    seed: int = 0,
+) -> OpenedStudy:
+    """Go on with a study, or begin it where there is none, and invite raters.
+
+    What a study consists of is fixed when it begins; of the arguments only `names` counts afterwards.
+
+    Args:
+        folders: The run folders.
+        study: The database; None for the usual place.
+        names: Raters to invite.
+        methods: Methods to rate; None for all.
+        per_item: Raters per item; None for all.
+        copies: Attention copies to plant.
+        targets: Right edits to plant.
+        target_method: The method whose edits are right.
+        seed: What all orders follow from.
+
+    Returns:
+        The study.
+
+    Raises:
+        RatingError: The pictures differ from those that the study began with, or the arguments contradict one another.
+        RunError: A folder is no run.
+    """
+    runs = [Run(f) for f in folders]
+    location = study_location(folders[0], study)
+    for run in runs:
+        run.settings()
+    if "://" in location or Path(location).is_file():
+        store = Store.open(location) if _has_study(location) else None
+    else:
+        store = None
+    if store is not None:
+        known = store.items()
+        items = _known_items(known, runs)
+        found = item_keys(items) if items else []
+        if changes := describe_changes(known, found):
+            raise RatingError(
+                f"{location}: the pictures are not those that the study began with: {changes}. "
+                "Put the old files back, or begin a new study with --study FILE"
+            )
+        items = item_order(items)
+    else:
+        items = edits_to_rate(runs, methods)
+        rights: list[StudyItem] = []
+        if targets:
+            if target_method is None:
+                raise RatingError("--attention-targets needs --target-method, whose edits are right")
+            known_right = edits_to_rate(runs, [target_method])
+            if targets > len(known_right):
+                raise RatingError(f"{targets} attention targets are more than {target_method} has edits")
+            rights = [known_right[i] for i in hashed_shuffle(range(len(known_right)), seed, "targets")[:targets]]
+        if target_method is not None:
+            items = [i for i in items if i.method != target_method]
+        items = item_order([*items, *attention_items(items, rights, copies, seed)])
+        size = len(names) if per_item is not None else None
+        found = item_keys(items)
+        store = Store.create(location, found, Panel(seed=seed, raters_per_item=per_item, size=size))
+    for name in names:
+        store.invite(name)
+    return OpenedStudy(store=store, pictures=Pictures(found, items), location=location)
+
+
+def _has_study(location: str) -> bool:
+    from reason_edit.rating.database import open_engine
+
+    return Store(open_engine(location)).exists()
+
+
+def _known_items(known: Sequence[ItemKey], runs: Sequence[Run]) -> list[StudyItem]:
+    """The items of a study as its runs have them now: without what is gone, with new edits of its methods."""
+    methods = {k.method for k in known if k.expected is None}
+    here = {(i.sample_id, i.method): i for i in edits_to_rate(runs)}
+    items = [i for (_, method), i in here.items() if method in methods]
+    by_sample = {sample: item for (sample, _), item in here.items()}
+    rights = [i for i in here.values() if i.method not in methods]
+    for key in known:
+        if key.expected is None or key.sample_id not in by_sample:
+            continue
+        if key.method == COPY:
+            source = by_sample[key.sample_id]
+            items.append(replace(source, method=COPY, edited=source.source, expected=key.expected))
+        else:
+            items += [
+                replace(i, method=key.method, expected=key.expected)
+                for i in rights
+                if i.sample_id == key.sample_id and _same_file(i.edited, key.edited_sha256)
+            ][:1]
+    return items
+
+
+def _same_file(path: Path, expected: str) -> bool:
+    from reason_edit.files import file_sha256
+
+    return path.is_file() and file_sha256(path) == expected
+
+
+def read_answers(runs: Sequence[Run], study: str | None) -> Returns:
+    """The standing answers: from the study's database where there is one, else from the runs' rating tables.
+
+    Raises:
+        RatingError: There is neither.
+    """
+    location = study_location(runs[0].folder, study)
+    if study is not None or Path(location).is_file():
+        return read_returns(Store.open(location))
+    tables = [run.folder / "ratings.parquet" for run in runs]
+    if not any(t.is_file() for t in tables):
+        raise RatingError(f"{runs[0].folder}: no study.sqlite and no ratings.parquet; `rate serve` begins a study")
+    ratings = [r for t in tables if t.is_file() for r in read_rows(t, Rating)]
+    return Returns(ratings=tuple(ratings), attention=(), raters=())

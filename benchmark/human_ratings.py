@@ -1,0 +1,197 @@
+"""People's ratings in a run folder: the rating tables, and Ins-align among the scores.
+
+RUN/ratings.parquet, ratings.csv   Rating rows: every standing answer on an edit
+RUN/attention.parquet              AttentionAnswer rows: every answer on a planted item
+RUN/ins_align.json                 means with intervals, agreement, raters, paired tests
+RUN/scores.parquet                 Score rows of metric `ins_align` under protocol `human-v1`
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.comparison import Comparison, compare_methods
+from benchmark.records import Score, Unscored
+from benchmark.runs import Run
+from reason_edit.files import atomic_path, write_text
+from reason_edit.rating.agreement import Agreement, RaterProfile, measure_agreement, profile_raters
+from reason_edit.rating.ins_align import PROTOCOL, RESAMPLES, Cube, InsAlign, build_cube, summarise_ratings
+from reason_edit.rating.returns import AttentionAnswer, Returns
+from reason_edit.rating.study import Rating, RatingError
+from reason_edit.schema import Category
+from reason_edit.tables import to_table, write_rows
+
+METRIC = "ins_align"
+TESTED_GROUPS = ("overall", "understanding", "reasoning")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aggregate:
+    """Ins-align of a study.
+
+    Attributes:
+        protocol: How it was measured.
+        raters: Who counted.
+        without: Who was left out by the caller's wish.
+        summaries: By method and group.
+        agreement: Among the raters.
+        profiles: Each rater beside the others.
+        comparisons: Paired tests between methods.
+        resamples: Bootstrap draws.
+    """
+
+    protocol: str
+    raters: tuple[str, ...]
+    without: tuple[str, ...]
+    summaries: tuple[InsAlign, ...]
+    agreement: Agreement
+    profiles: tuple[RaterProfile, ...]
+    comparisons: tuple[Comparison, ...]
+    resamples: int
+
+
+def export_ratings(runs: Sequence[Run], returns: Returns) -> list[tuple[Path, int]]:
+    """Write the standing answers into the run folders that hold their methods.
+
+    Args:
+        runs: The run folders.
+        returns: The answers.
+
+    Returns:
+        Each rating table with its number of rows.
+
+    Raises:
+        RatingError: A rated method is in none of the runs.
+    """
+    owned = _methods(runs)
+    if strangers := sorted({r.method for r in returns.ratings} - {m for own in owned for m in own}):
+        raise RatingError(
+            f"ratings of {', '.join(strangers)}, which none of these runs has; name all runs of the study"
+        )
+    written = []
+    for run, own in zip(runs, owned, strict=True):
+        rows = [r for r in returns.ratings if r.method in own]
+        path = run.folder / "ratings.parquet"
+        write_rows(path, rows, Rating, {"protocol": PROTOCOL})
+        with atomic_path(run.folder / "ratings.csv") as temporary:
+            to_table(rows, Rating).to_pandas().to_csv(temporary, index=False)
+        if returns.attention:
+            write_rows(run.folder / "attention.parquet", returns.attention, AttentionAnswer)
+        written.append((path, len(rows)))
+    return written
+
+
+def _methods(runs: Sequence[Run]) -> list[set[str]]:
+    return [{e.method for e in run.edits()} for run in runs]
+
+
+def aggregate_ratings(
+    runs: Sequence[Run], returns: Returns, *, without: Sequence[str] = (), resamples: int = RESAMPLES
+) -> Aggregate:
+    """Compute Ins-align and write it into the run folders.
+
+    Args:
+        runs: The run folders of the study.
+        returns: The answers.
+        without: Raters to leave out.
+        resamples: Bootstrap draws.
+
+    Returns:
+        What was found; each run folder holds it as `ins_align.json`, and its methods' numbers among its scores.
+
+    Raises:
+        RatingError: There is no rating, a rater to leave out is unknown, or the runs disagree on a sample.
+    """
+    known = {r.rater for r in returns.ratings}
+    if strangers := sorted(set(without) - known):
+        raise RatingError(f"no rater {', '.join(strangers)}; there are {', '.join(sorted(known)) or 'none'}")
+    ratings = [r for r in returns.ratings if r.rater not in without]
+    if not ratings:
+        raise RatingError("there is no rating yet")
+    export_ratings(runs, returns)
+    samples = _samples(runs)
+    cube = build_cube(ratings, samples)
+    attention = [a for a in returns.attention if a.rater not in without]
+    result = Aggregate(
+        protocol=PROTOCOL,
+        raters=cube.raters,
+        without=tuple(sorted(without)),
+        summaries=tuple(summarise_ratings(cube, samples, resamples=resamples)),
+        agreement=measure_agreement(cube, resamples=resamples),
+        profiles=tuple(profile_raters(cube, ratings, attention)),
+        comparisons=tuple(_compare(runs[0], cube)),
+        resamples=resamples,
+    )
+    content = json.dumps(_plain(asdict(result)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    for run, own in zip(runs, _methods(runs), strict=True):
+        store_scores(run, *_scores(cube, own))
+        write_text(run.folder / "ins_align.json", content)
+    return result
+
+
+def _samples(runs: Sequence[Run]) -> dict[str, Category]:
+    samples: dict[str, Category] = {}
+    for run in runs:
+        for sample in run.samples():
+            if samples.setdefault(sample.sample_id, sample.category) is not sample.category:
+                raise RatingError(f"{run.folder}: another category of {sample.sample_id} than in {runs[0].folder}")
+    return samples
+
+
+def _scores(cube: Cube, methods: set[str]) -> tuple[list[Score], list[Unscored]]:
+    """A score for every sample of the methods; NaN, with the reason, where nobody decided."""
+    scores, unscored = [], []
+    means = cube.sample_means
+    undecided = cube.undecided.sum(axis=0)
+    for m, method in enumerate(cube.methods):
+        if method not in methods:
+            continue
+        for s, sample in enumerate(cube.samples):
+            key = {"method": method, "sample_id": sample, "protocol": PROTOCOL, "metric": METRIC}
+            scores.append(Score(**key, value=float(means[m, s])))
+            if math.isnan(means[m, s]):
+                reason = "no rater could tell" if undecided[m, s] else "not rated"
+                unscored.append(Unscored(**key, reason=reason))
+    return scores, unscored
+
+
+def _compare(run: Run, cube: Cube) -> list[Comparison]:
+    """Paired tests between all methods on the mean over raters, in each scenario and overall."""
+    samples = [s for s in run.samples() if s.sample_id in set(cube.samples)]
+    if len(cube.methods) < 2 or len(samples) != len(cube.samples):
+        return []
+    scores, _ = _scores(cube, set(cube.methods))
+    groups = [g for g in TESTED_GROUPS if any(s.category.scenario.value == g or g == "overall" for s in samples)]
+    return [
+        c for group in groups for c in compare_methods(scores, samples, protocol=PROTOCOL, metric=METRIC, group=group)
+    ]
+
+
+def store_scores(run: Run, scores: Sequence[Score], unscored: Sequence[Unscored]) -> None:
+    """Put scores among those of a run, in the place of what was there under the same protocols and metrics.
+
+    Args:
+        run: The run folder.
+        scores: The new rows.
+        unscored: The new reasons.
+    """
+    replaced = {(s.protocol, s.metric) for s in scores}
+    old = run.scores() if run.scores_path.is_file() else []
+    run.write_scores(
+        [s for s in old if (s.protocol, s.metric) not in replaced] + list(scores),
+        [u for u in run.unscored() if (u.protocol, u.metric) not in replaced] + list(unscored),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: None stands for it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
