@@ -1,0 +1,39 @@
+"""Whether a host of weights can be reached, answered within seconds and never by hanging."""
+
+import os
+import threading
+import urllib.error
+import urllib.request
+
+ANSWER_SECONDS = 5.0
+"""How long a host may take to answer before it counts as out of reach."""
+
+
+def hub_answers() -> bool:
+    """Whether the Hugging Face hub may be asked and answers in time."""
+    from huggingface_hub import constants
+
+    return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
+
+
+def answers(url: str, seconds: float = ANSWER_SECONDS) -> bool:
+    """Whether a web host answers within `seconds`, name look-up included; any HTTP status counts."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return False
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
+        except urllib.error.HTTPError:
+            answered.set()
+        except (OSError, ValueError):
+            return
+        else:
+            answered.set()
+
+    # A daemon thread, because a name look-up obeys no timeout.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answered.is_set()

@@ -1,0 +1,282 @@
+"""Where CLIP and LPIPS weights lie, their hashes, and how they are loaded; nothing random ever stands in for them."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from benchmark.hub import answers, hub_answers
+from benchmark.metrics.clip_models import ClipModel, OpenClip, TransformersClip
+from benchmark.metrics.lpips_distance import SqueezeLpips
+from benchmark.protocols import Protocol
+from reason_edit.files import file_sha256
+
+Network = TypeVar("Network")
+
+TORCHVISION_BACKBONE = "squeezenet1_1"
+OPEN_CLIP_PREFIX = "open_clip:"
+CLIP_FILES = ["config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json"]
+CLIP_FILES += ["merges.txt", "model*.safetensors*", "pytorch_model*.bin*", "open_clip*"]
+
+
+class NetworkError(ValueError):
+    """A network's weights are not there, are broken, or cannot be fetched."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Located(Generic[Network]):
+    """A network whose weights lie on this machine, loaded when it is first needed.
+
+    Attributes:
+        name: What the user or the protocol calls it.
+        sha256: Hash over the files that decide its numbers.
+        load: Builds it.
+    """
+
+    name: str
+    sha256: str
+    load: Callable[[], Network]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unavailable:
+    """A network that cannot be had, and that nobody named.
+
+    Attributes:
+        reason: Why its metric is NaN, with the remedy.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Networks:
+    """The two networks of a protocol."""
+
+    clip: Located[ClipModel] | Unavailable
+    lpips: Located[SqueezeLpips] | Unavailable
+
+
+def find_networks(
+    protocol: Protocol, *, clip_model: str | None = None, lpips_backbone: str | None = None, device: str = "auto"
+) -> Networks:
+    """Find the weights of a protocol's networks.
+
+    Args:
+        protocol: Names the networks where the user does not.
+        clip_model: A transformers folder, a hub id, `open_clip:ARCH@FILE`, `open_clip:ARCH@TAG`, `open_clip:FOLDER`,
+            or None for the protocol's own.
+        lpips_backbone: A file with torchvision's SqueezeNet 1.1 weights, `squeezenet1_1`, or None for the protocol's.
+        device: "auto" (cuda, mps, cpu) or a torch device.
+
+    Returns:
+        Each network, or why it cannot be had.
+
+    Raises:
+        NetworkError: A network that the user named cannot be had.
+    """
+    place = pick_device(device)
+    return Networks(
+        clip=_found(partial(find_clip, device=place), clip_model, protocol.clip_model, protocol, "--clip-model"),
+        lpips=_found(
+            partial(find_lpips, device=place), lpips_backbone, protocol.lpips_backbone, protocol, "--lpips-backbone"
+        ),
+    )
+
+
+def _found(
+    find: Callable[[str], Located[Network]], named: str | None, own: str | None, protocol: Protocol, option: str
+) -> Located[Network] | Unavailable:
+    if named is not None:
+        return find(named)
+    if own is None:
+        return Unavailable(
+            reason=f"not available: no trained small network ships for {protocol.name}; name one with {option}"
+        )
+    try:
+        return find(own)
+    except NetworkError as error:
+        return Unavailable(reason=f"not available: {error}")
+
+
+def pick_device(device: str) -> str:
+    """A torch device's name; "auto" takes cuda, then mps, then cpu.
+
+    Raises:
+        NetworkError: The device is not there.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise NetworkError(f"--device {device}: not usable here ({str(error).splitlines()[0]}); try auto") from error
+    return device
+
+
+def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
+    """Find the LPIPS backbone.
+
+    Args:
+        name: A `.safetensors` or `.pth` file with torchvision's keys, or `squeezenet1_1` for torchvision's own weights
+            in the torch hub cache (fetched where the host answers).
+        device: A torch device.
+
+    Returns:
+        The network; its linear heads ship with the `lpips` package.
+
+    Raises:
+        NetworkError: The weights are not there.
+    """
+    path: Path = _torchvision_backbone() if name == TORCHVISION_BACKBONE else Path(name).expanduser()
+    if not path.is_file():
+        raise NetworkError(
+            f"LPIPS backbone {name}: there is no such file; give a .safetensors or .pth file with torchvision's "
+            f"SqueezeNet 1.1 weights, or {TORCHVISION_BACKBONE}"
+        )
+    return Located(name=name, sha256=file_sha256(path), load=partial(_load_lpips, path, device))
+
+
+def _torchvision_backbone() -> Path:
+    import torch
+    from torchvision.models import SqueezeNet1_1_Weights
+
+    url = str(SqueezeNet1_1_Weights.IMAGENET1K_V1.url)
+    path = Path(str(torch.hub.get_dir())) / "checkpoints" / url.rpartition("/")[2]
+    if path.is_file():
+        return path
+    remedy = f"put {path.name} into {path.parent}, or give the file with --lpips-backbone FILE"
+    if not answers(url):
+        raise NetworkError(f"LPIPS backbone {TORCHVISION_BACKBONE}: not in the torch hub cache and its host does not "
+                           f"answer; {remedy}")  # fmt: skip
+    try:
+        torch.hub.load_state_dict_from_url(url, progress=False, check_hash=True, map_location="cpu")
+    except (OSError, RuntimeError) as error:
+        raise NetworkError(f"LPIPS backbone {TORCHVISION_BACKBONE}: cannot be fetched ({error}); {remedy}") from error
+    return path
+
+
+def _load_lpips(path: Path, device: str) -> SqueezeLpips:
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return SqueezeLpips(load_file(path), device)
+        return SqueezeLpips(torch.load(path, map_location="cpu", weights_only=True), device)
+    except (ValueError, OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
+        raise NetworkError(f"LPIPS backbone {path}: cannot be loaded ({error})") from error
+
+
+def find_clip(name: str, device: str = "cpu") -> Located[ClipModel]:
+    """Find a CLIP.
+
+    Args:
+        name: A transformers folder, a hub id (fetched where it is not cached and the hub answers),
+            `open_clip:ARCH@FILE`, `open_clip:ARCH@TAG`, or `open_clip:FOLDER` with an `open_clip_config.json`.
+        device: A torch device.
+
+    Returns:
+        The network.
+
+    Raises:
+        NetworkError: The weights are not there.
+    """
+    if name.startswith(OPEN_CLIP_PREFIX):
+        return _find_open_clip(name, device)
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _hub_folder(name)
+    if not (folder / "config.json").is_file():
+        raise NetworkError(f"CLIP {name}: {folder} holds no config.json; give the folder of a transformers CLIP model")
+    return Located(
+        name=name,
+        sha256=_files_sha256(folder),
+        load=partial(_load_clip, name, partial(TransformersClip, folder), device),
+    )
+
+
+def _find_open_clip(name: str, device: str) -> Located[ClipModel]:
+    import open_clip
+
+    architecture, at, source = name.removeprefix(OPEN_CLIP_PREFIX).partition("@")
+    if not at:
+        folder = Path(architecture).expanduser()
+        if not (folder / "open_clip_config.json").is_file():
+            raise NetworkError(
+                f"CLIP {name}: no folder with an open_clip_config.json; write open_clip:ARCH@FILE or open_clip:ARCH@TAG"
+            )
+        build = partial(OpenClip, f"local-dir:{folder}", None)
+        return Located(name=name, sha256=_files_sha256(folder), load=partial(_load_clip, name, build, device))
+    if architecture not in open_clip.list_models():
+        raise NetworkError(f"CLIP {name}: open_clip knows no architecture {architecture}, e.g. ViT-L-14")
+    path = Path(source).expanduser()
+    if not path.is_file():
+        path = _open_clip_tag(name, architecture, source)
+    digest = hashlib.sha256(f"{architecture} {file_sha256(path)}".encode()).hexdigest()
+    quick = source == "openai" and f"{architecture}-quickgelu" in open_clip.list_models()
+    build = partial(OpenClip, f"{architecture}-quickgelu" if quick else architecture, path)
+    return Located(name=name, sha256=digest, load=partial(_load_clip, name, build, device))
+
+
+def _open_clip_tag(name: str, architecture: str, tag: str) -> Path:
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    if not config:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
+        raise NetworkError(f"CLIP {name}: {tag} is no file, and no weights of {architecture}; there are {tags}")
+    repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
+    cached = try_to_load_from_cache(repository, file) if repository and file else None
+    if isinstance(cached, str):
+        return Path(cached)
+    if not hub_answers():
+        raise NetworkError(f"CLIP {name}: not cached and the hub does not answer; give a file: open_clip:ARCH@FILE")
+    try:
+        return Path(open_clip.download_pretrained(config))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise NetworkError(f"CLIP {name}: cannot be fetched ({error}); give a file: open_clip:ARCH@FILE") from error
+
+
+def _hub_folder(name: str) -> Path:
+    """The snapshot of a hub id, from the cache or, where the hub answers, fetched."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    remedy = "give a local folder with --clip-model FOLDER"
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=CLIP_FILES, local_files_only=True))
+        if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
+            return folder
+    except HFValidationError as error:
+        raise NetworkError(f"CLIP {name}: neither a folder nor a hub id; {remedy}") from error
+    except OSError:
+        pass
+    if not hub_answers():
+        raise NetworkError(f"CLIP {name}: no such folder, not cached, and the hub does not answer; {remedy}")
+    try:
+        return Path(snapshot_download(name, allow_patterns=CLIP_FILES, ignore_patterns=["*.bin*", "*.msgpack"]))
+    except (OSError, ValueError) as error:
+        raise NetworkError(f"CLIP {name}: cannot be fetched ({error}); {remedy}") from error
+
+
+def _load_clip(name: str, build: Callable[[str], ClipModel], device: str) -> ClipModel:
+    try:
+        return build(device)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise NetworkError(f"CLIP {name}: cannot be loaded ({str(error).splitlines()[0]})") from error
+
+
+def _files_sha256(folder: Path) -> str:
+    """A hash over the names and contents of the files that decide a CLIP's numbers."""
+    files: Iterable[Path] = {file for pattern in CLIP_FILES for file in folder.glob(pattern) if file.is_file()}
+    lines = [f"{file.name} {file_sha256(file)}\n" for file in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

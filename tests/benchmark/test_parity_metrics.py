@@ -1,0 +1,169 @@
+"""Every number of the authors' script, per sample and in total, through `score_run` (SMARTEDIT_GOLDEN names the set)."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from golden_runs import golden_run, official, sample_of
+
+from benchmark.pairing import mispaired
+from benchmark.protocols import PROTOCOLS, Pairing, Protocol
+from benchmark.records import Score
+from benchmark.runs import Run
+from benchmark.score import score_run
+from reason_edit.schema import Category, Scenario
+
+pytestmark = pytest.mark.parity
+
+NAMES = {
+    "psnr": "background_psnr",
+    "ssim": "background_ssim",
+    "lpips": "background_lpips",
+    "mse": "background_mse",
+    "clip_score": "clip_score",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(golden: Path) -> Path:
+    return golden / "reason_edit_dev"
+
+
+@pytest.fixture(scope="module")
+def scored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Protocol, Pairing], Run]:
+    runs: dict[str, Run] = {}
+
+    def score(protocol: Protocol, pairing: Pairing = "id") -> Run:
+        key = f"{protocol.name} {pairing}"
+        if key not in runs:
+            run = golden_run(folder, tmp_path_factory.mktemp("run"))
+            score_run(
+                run,
+                protocol,
+                clip_model=str(folder / "nets" / "clip"),
+                lpips_backbone=str(folder / "nets" / "squeezenet1_1_features_fp16.safetensors"),
+                device="cpu",
+                pairing=pairing,
+            )
+            runs[key] = run
+        return runs[key]
+
+    return score
+
+
+def by_sample(scores: list[Score]) -> dict[str, dict[str, float]]:
+    table: dict[str, dict[str, float]] = {}
+    for score in scores:
+        table.setdefault(score.sample_id, {})[score.metric] = score.value
+    return table
+
+
+def near(metric: str, expected: Any) -> Any:
+    tolerance = {"abs": 1e-3, "rel": 0} if metric.startswith("clip") else {"rel": 1e-5, "abs": 0}
+    return pytest.approx(float(expected), nan_ok=True, **tolerance)
+
+
+def check_rows(rows: list[dict[str, Any]], values: dict[str, dict[str, float]], names: dict[str, str]) -> None:
+    for row in rows:
+        ours = values[row["sample_id"]]
+        for theirs, name in names.items():
+            assert ours[name] == near(theirs, row[theirs]), (row["sample_id"], name)
+
+
+def with_ids(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    return [{**row, "sample_id": sample_of(row, folder).sample_id} for row in rows]
+
+
+def test_every_number_of_a_sample_with_masks_paired_as_the_script_does(folder: Path, scored: Any) -> None:
+    run = scored(PROTOCOLS["smartedit-v1"], "positional")
+    rows = with_ids(official(folder)["samples"], folder)
+    assert {s.protocol for s in run.scores()} == {"smartedit-v1-positional"}
+    assert len(rows) == len(run.samples()) > 0
+    check_rows(rows, by_sample(run.scores()), NAMES)
+
+
+def test_every_total(folder: Path, scored: Any) -> None:
+    run = scored(PROTOCOLS["smartedit-v1"], "positional")
+    values, reference = by_sample(run.scores()), official(folder)
+
+    def mean(metric: str, chosen: Callable[[Category], bool]) -> float:
+        return float(np.mean([values[s.sample_id][metric] for s in run.samples() if chosen(s.category)]))
+
+    for theirs, name in NAMES.items():
+        for category, means in reference["per_category_mean"].items():
+            number = int(category[0])
+            assert mean(name, lambda c, n=number: list(Category).index(c) == n - 1) == near(theirs, means[theirs])
+        for scenario in (Scenario.UNDERSTANDING, Scenario.REASONING):
+            expected = reference[f"{scenario}_total"][theirs]
+            assert mean(name, lambda c, s=scenario: c.scenario is s) == near(theirs, expected), (scenario, name)
+
+
+def test_what_the_unmodified_script_printed(folder: Path, scored: Any) -> None:
+    """Its printed totals carry all digits; it never reaches the reasoning category."""
+    values = by_sample(scored(PROTOCOLS["smartedit-v1"], "positional").scores())
+    printed = json.loads((folder / "official_metrics.json").read_text())["unmodified_run"]["printed"]
+    understood = [v for k, v in values.items() if not k.startswith("reasoning/")]
+    totals = {line[0].removeprefix("Understanding total ").rstrip(":").lower(): line[1] for line in printed if
+              line[0].startswith("Understanding total")}  # fmt: skip
+    assert set(totals) == {"psnr", "lpips", "mse", "ssim", "clip"}
+    for name, total in totals.items():
+        metric = NAMES["clip_score" if name == "clip" else name]
+        assert float(np.mean([v[metric] for v in understood])) == near(name, total)
+
+
+def test_pairing_by_id_differs_exactly_where_the_script_swaps_masks(folder: Path, scored: Any) -> None:
+    run = scored(PROTOCOLS["smartedit-v1"], "id")
+    rows = with_ids(official(folder)["samples"], folder)
+    swapped = {r["sample_id"] for r in rows if Path(r["mask"]).stem != f"{Path(r['original']).stem}_mask"}
+    assert set(mispaired(run.samples())) == swapped
+    described = json.loads((run.folder / "scores" / "smartedit-v1" / "protocol.json").read_text())
+    assert set(described["masks_that_the_script_swaps"]) == swapped
+    values = by_sample(run.scores())
+    check_rows([r for r in rows if r["sample_id"] not in swapped], values, NAMES)
+    positional = by_sample(scored(PROTOCOLS["smartedit-v1"], "positional").scores())
+    assert {k for k in values if values[k] != positional[k]} == swapped
+
+
+def test_ssim_with_its_border_is_what_later_libraries_return(folder: Path, scored: Any) -> None:
+    protocol = replace(PROTOCOLS["smartedit-v1-positional"], name="whole-ssim-map", ssim_border=0)
+    rows = json.loads((folder / "official_metrics_modern_stack.json").read_text())["samples"]
+    check_rows(with_ids(rows, folder), by_sample(scored(protocol).scores()), NAMES)
+
+
+def corrected(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "corrected_metrics.json").read_text())
+    categories = {c["category"] for c in content["samples"]}
+    names = {c: list(Category)[int(c[0]) - 1] for c in categories}
+    content["samples"] = [{**s, "sample_id": f"{names[s['category']]}/{s['stem']}"} for s in content["samples"]]
+    return content
+
+
+def test_strict_background_is_the_mean_over_background_pixels(folder: Path, scored: Any) -> None:
+    reference = corrected(folder)
+    run = scored(PROTOCOLS["strict-v1"])
+    values = by_sample(run.scores())
+    names = {"psnr_background_only": "background_psnr", "mse_background_only": "background_mse"}
+    check_rows(reference["samples"], values, names)
+    for scenario in (Scenario.UNDERSTANDING, Scenario.REASONING):
+        ids = [s.sample_id for s in run.samples() if s.category.scenario is scenario]
+        for theirs, name in names.items():
+            expected = reference[f"{scenario}_total"][theirs]
+            assert float(np.mean([values[i][name] for i in ids])) == near(theirs, expected)
+
+
+def test_the_parts_of_strict_in_the_reference_s_combination(folder: Path, scored: Any) -> None:
+    """The reference fills with zeros, averages the whole picture and does not pad the crop."""
+    protocol = replace(
+        PROTOCOLS["strict-v1"], name="reference-form", fill="zero", average="image", ssim_border=5, square_crop=False
+    )
+    names = {
+        "psnr_whole_masked_image": "background_psnr",
+        "ssim_masked": "background_ssim",
+        "lpips_masked": "background_lpips",
+        "clip_score": "clip_score",
+    }
+    check_rows(corrected(folder)["samples"], by_sample(scored(protocol).scores()), names)
