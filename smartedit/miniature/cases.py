@@ -10,7 +10,15 @@ from reason_edit.schema import Category
 from smartedit.miniature.backdrops import PLACES
 from smartedit.miniature.kinds import KINDS, with_article
 from smartedit.miniature.knowledge import GROUPS, Clue, is_held_out
-from smartedit.miniature.layout import NoRoom, Wish, arrange, arrange_with_mirror, pick_color, random_backdrop
+from smartedit.miniature.layout import (
+    NoRoom,
+    Wish,
+    arrange,
+    arrange_with_mirror,
+    pick_color,
+    random_backdrop,
+    stands_free,
+)
 from smartedit.miniature.referring import ORDINALS, Reference
 from smartedit.miniature.scenes import Scene, removed, replaced
 
@@ -113,7 +121,15 @@ def _replacement(scene: Scene, index: int, category: Category, use: Use, rng: np
     """Another kind that is not in the picture, of the combinations that the use allows."""
     kind, present = scene.things[index].kind, {thing.kind for thing in scene.things}
     held_out = wanted_held_out(category, use)
-    choices = [new for new in KINDS if new not in present and is_held_out(kind, new) == held_out]
+    choices = [
+        new
+        for new in KINDS
+        if new not in present
+        and is_held_out(kind, new) == held_out
+        and stands_free(replaced(scene, index, new, KINDS[new].colors[0]), index)
+    ]
+    if not choices:
+        raise NoRoom(f"nothing fits into the place of the {kind}")
     return str(rng.choice(choices))
 
 

@@ -133,7 +133,20 @@ def _place(wish: Wish, taken: Sequence[Box], region: Box, horizon: float, rng: n
     raise NoRoom(f"no room for a {wish.kind} of size {wish.size:.2f}")
 
 
-def _overlap(a: Box, b: Box) -> bool:
-    """Whether two boxes share more than a sliver."""
-    sliver = 0.01
-    return min(a[2], b[2]) - max(a[0], b[0]) > -sliver and min(a[3], b[3]) - max(a[1], b[1]) > -sliver
+def _overlap(a: Box, b: Box, gap: float = 0.02) -> bool:
+    """Whether two boxes come closer to each other than the gap."""
+    return min(a[2], b[2]) - max(a[0], b[0]) > -gap and min(a[3], b[3]) - max(a[1], b[1]) > -gap
+
+
+def stands_free(scene: Scene, index: int) -> bool:
+    """Whether a thing touches no other one, nor the picture's border, nor the mirror's frame."""
+    thing, mirror = scene.things[index], scene.mirror
+    left, _, right, _ = thing.box
+    if thing.in_mirror and mirror is not None:
+        low, high = mirror.x0, mirror.x1
+    elif mirror is not None:
+        low, high = (0.0, mirror.x0 - 0.03) if thing.x < mirror.plane else (mirror.x1 + 0.03, 1.0)
+    else:
+        low, high = 0.0, 1.0
+    rivals = [t for k, t in enumerate(scene.things) if k != index and t.in_mirror == thing.in_mirror]
+    return low <= left and right <= high and not any(_overlap(thing.box, rival.box, 0.0) for rival in rivals)

@@ -13,6 +13,7 @@ from smartedit.miniature.benchmark_set import COUNTS, FOLDERS, Answer, DatasetFo
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.kinds import KINDS
 from smartedit.miniature.knowledge import clues, is_held_out
+from smartedit.miniature.layout import stands_free
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -90,6 +91,7 @@ def test_only_the_thing_changes(answers: list[Answer]) -> None:
             assert (new.kind, new.color) == (answer.new_kind, answer.new_color)
             assert (new.x, new.y, new.size, new.in_mirror) == (thing.x, thing.y, thing.size, thing.in_mirror)
             assert answer.new_kind not in {t.kind for t in answer.before.things}
+            assert stands_free(answer.after, answer.thing)
         assert before == after
         assert answer.before.backdrop == answer.after.backdrop
         assert answer.before.mirror == answer.after.mirror
