@@ -173,7 +173,7 @@ def iter_rows(path: Path | str, row_type: type[Row], batch_size: int = 4096) -> 
 def read_metadata(path: Path | str) -> dict[str, str]:
     """The key-value metadata of a Parquet file, without Arrow's own entries."""
     with _open(path) as file:
-        metadata = file.schema_arrow.metadata or {}
+        metadata = file.metadata.metadata or {}  # also what was added after the rows
     return {k.decode(): v.decode() for k, v in metadata.items() if not k.startswith(b"ARROW:")}
 
 

@@ -1,0 +1,120 @@
+"""The pictures that a manifest points to: files, members of zip archives, cells of Parquet and Arrow files."""
+
+import io
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from smartedit.data.examples import ImageRef, Reason, Storage
+from smartedit.data.faults import FaultyRecordError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from PIL import Image
+
+Opened = TypeVar("Opened")
+OPEN_FILES = 16
+ROW_GROUPS = 2
+
+
+class PictureStore:
+    """Opens pictures below a data root; keeps a few archives and row groups open between calls.
+
+    Not to be shared between threads or processes: make one in each worker.
+    """
+
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+        self._zips: OrderedDict[Any, zipfile.ZipFile] = OrderedDict()
+        self._files: OrderedDict[Any, Any] = OrderedDict()
+        self._groups: OrderedDict[Any, pa.ChunkedArray] = OrderedDict()
+
+    def read(self, ref: ImageRef) -> bytes:
+        """The encoded bytes of a picture.
+
+        Raises:
+            FaultyRecordError: The file, member or cell is missing or cannot be read.
+        """
+        path = self.data_root / ref.path
+        try:
+            if ref.storage is Storage.FILE:
+                return path.read_bytes()
+            if ref.storage is Storage.ZIP:
+                return _kept(self._zips, path, OPEN_FILES, lambda: zipfile.ZipFile(path)).read(str(ref.member))
+            cell = self._cell(path, ref)
+        except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+            raise FaultyRecordError(Reason.MISSING_IMAGE, f"{_name(ref)}: cannot be read ({error})") from error
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not isinstance(content, bytes):
+            raise FaultyRecordError(Reason.MISSING_IMAGE, f"{_name(ref)}: the cell holds no picture")
+        return content
+
+    def open(self, ref: ImageRef) -> "Image.Image":
+        """A picture as it is stored, opened by its content and not by its name; raises as `read` does."""
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            picture = Image.open(io.BytesIO(self.read(ref)))
+            picture.load()
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            if isinstance(error, FaultyRecordError):
+                raise
+            raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{_name(ref)}: no readable picture ({error})") from error
+        return picture
+
+    def check(self, ref: ImageRef) -> None:
+        """Decode a picture and throw it away; raises as `open` does."""
+        self.open(ref)
+
+    def _cell(self, path: Path, ref: ImageRef) -> Any:
+        row, column = int(ref.row or 0), str(ref.column)
+        if ref.storage is Storage.ARROW:
+            batches, starts = _kept(self._files, path, OPEN_FILES, lambda: _arrow_batches(path))
+            index = next(i for i, start in reversed(list(enumerate(starts))) if start <= row)
+            return batches[index].column(column)[row - starts[index]].as_py()
+        file, starts = _kept(self._files, path, OPEN_FILES, lambda: _parquet_file(path))
+        group = next(i for i, start in reversed(list(enumerate(starts))) if start <= row)
+        cells = _kept(
+            self._groups,
+            (path, group, column),
+            ROW_GROUPS,
+            lambda: file.read_row_group(group, columns=[column])[column],
+        )
+        return cells[row - starts[group]].as_py()
+
+
+def _name(ref: ImageRef) -> str:
+    inner = ref.member if ref.member is not None else f"row {ref.row}, {ref.column}" if ref.row is not None else ""
+    return f"{ref.path} [{inner}]" if inner else ref.path
+
+
+def _kept(cache: "OrderedDict[Any, Opened]", key: Any, limit: int, make: Callable[[], Opened]) -> Opened:
+    """The cached value of a key, made when it is missing; the value unused for longest makes room."""
+    if key in cache:
+        cache.move_to_end(key)
+        return cache[key]
+    value = cache[key] = make()
+    if len(cache) > limit:
+        cache.popitem(last=False)
+    return value
+
+
+def _parquet_file(path: Path) -> tuple[Any, list[int]]:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path, memory_map=True)
+    counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    return file, _starts(counts)
+
+
+def _arrow_batches(path: Path) -> tuple[Any, list[int]]:
+    import pyarrow as pa
+
+    batches = list(pa.ipc.open_stream(pa.memory_map(str(path))))
+    return batches, _starts([batch.num_rows for batch in batches])
+
+
+def _starts(counts: list[int]) -> list[int]:
+    return [sum(counts[:i]) for i in range(len(counts))]

@@ -1,0 +1,232 @@
+"""COCO-Stuff 164k: a label map for every COCO picture.
+
+One row is one picture; it refers to the label map and lists the classes that are in it, and what is painted is drawn
+from them. A picture without any label stays a row: its target is the picture itself.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartedit.data.examples import ImageRef, Reason, Rejection, Task, TrainingExample
+from smartedit.data.faults import FaultyRecordError
+from smartedit.data.locations import Found, Origin, SourceError, file_names, find_pictures, probe
+from smartedit.data.sources.origins import origin
+
+logger = logging.getLogger(__name__)
+
+UNLABELED = 255
+STUFF_OTHER = 183
+WORKERS = 2
+AHEAD = 256
+
+
+def read_label_names(path: Path) -> dict[int, str]:
+    """The lines `id: name` of labels.txt, by id; raises SourceError when the file is something else."""
+    names: dict[int, str] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.strip():
+                number, separator, name = line.partition(":")
+                if not separator:
+                    raise ValueError(f"no colon in {line!r}")
+                names[int(number)] = name.strip()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: lines like '1: person' were expected ({error})") from error
+    if not names:
+        raise SourceError(f"{path}: is empty")
+    return names
+
+
+def map_value_names(label_names: Mapping[int, str]) -> dict[int, str]:
+    """Names by value of a label map: a label's id less 1."""
+    return {number - 1: name for number, name in label_names.items() if number > 0}
+
+
+def read_label_map(path: Path) -> NDArray[np.uint8]:
+    """The label values of a map, height x width.
+
+    A palette is only for looking at: the values are the indices, never the colours' brightness.
+
+    Raises:
+        FaultyRecordError: It is no readable picture, or one in colour.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in ("L", "P"):
+                raise FaultyRecordError(
+                    Reason.LABEL_MAP_MODE, f"{path.name} is in mode {picture.mode}; a label map has one channel"
+                )
+            return np.asarray(picture)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        if isinstance(error, FaultyRecordError):
+            raise
+        raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{path.name}: no readable label map ({error})") from error
+
+
+def present_values(labels: NDArray[np.uint8]) -> list[int]:
+    """The values in a label map, ascending."""
+    seen = np.zeros(256, dtype=bool)
+    seen[labels.reshape(-1)] = True
+    return [int(value) for value in np.flatnonzero(seen)]
+
+
+def is_stuff_only(values: list[int]) -> bool:
+    """Whether a map has the stuff-only coding: ids not shifted by one, 183 for all things."""
+    labeled = [value for value in values if value != UNLABELED]
+    return STUFF_OTHER in labeled and min(labeled) >= 92 and max(labeled) <= STUFF_OTHER
+
+
+def locate(
+    root: Path,
+    split: str,
+    *,
+    image_root: Path | None = None,
+    labels: Path | None = None,
+    shared: Origin | None = None,
+) -> Found:
+    """Find the data set on disk; arguments as in `read`."""
+    shared = shared or origin("cocostuff", "cocostuff", split, root)
+    variants = (split, f"cocostuff/{split}", f"coco-stuff/annotations/{split}", f"annotations/{split}", ".")
+    maps = probe(root, variants, _holds_maps, f"COCO-Stuff label maps of {split!r} (*.png)")
+    names_file = labels or _labels_file(root, maps)
+    names = map_value_names(read_label_names(names_file))
+    pictures = find_pictures(
+        image_root,
+        maps,
+        [folder.format(split=split) for folder in ("coco/{split}", "images/{split}", "coco/images/{split}", "{split}")],
+        suffixes=(".jpg",),
+    )
+    stems = sorted(name.removesuffix(".png") for name in file_names(maps) if name.endswith(".png"))
+    return Found(
+        layout=f"COCO-Stuff: label maps in {maps}, pictures in {pictures}, names in {names_file}",
+        inputs=(names_file,),
+        folders=(maps, pictures),
+        rows=lambda: Scan(maps=maps, pictures=pictures, names=names, shared=shared).rows(stems),
+        total=len(stems),
+        label_names=names,
+    )
+
+
+def _holds_maps(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.glob("*.png"), None) is not None
+
+
+def _labels_file(root: Path, maps: Path) -> Path:
+    bases = [root, maps, maps.parent, maps.parent.parent]
+    for base in bases:
+        for name in ("labels.txt", "cocostuff/labels.txt", "ft_local/coco_stuff_labels.txt"):
+            if (base / name).is_file():
+                return base / name
+    raise SourceError(f'{root}: no labels.txt with the class names beside the label maps; name it with labels = "..."')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scan:
+    """Looks through label maps on several cores, in order."""
+
+    maps: Path
+    pictures: Path
+    names: Mapping[int, str]
+    shared: Origin
+
+    def rows(self, stems: list[str]) -> Iterator[TrainingExample | Rejection]:
+        """One row or rejection a label map, and a rejection for every picture that has none."""
+        present = file_names(self.pictures)
+        pending: deque[Future[TrainingExample | Rejection]] = deque()
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for stem in stems:
+                pending.append(pool.submit(self._judged, stem, present))
+                if len(pending) > AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        known = frozenset(stems)
+        for name in sorted(present):
+            stem, _, suffix = name.rpartition(".")
+            if suffix == "jpg" and stem not in known:
+                detail = f"{name} has no label map"
+                yield Rejection(
+                    source=self.shared.source, record_id=stem, reason=Reason.MISSING_ANNOTATION, detail=detail
+                )
+
+    def _judged(self, stem: str, present: frozenset[str]) -> TrainingExample | Rejection:
+        try:
+            return self._example(stem, present)
+        except FaultyRecordError as error:
+            return Rejection(source=self.shared.source, record_id=stem, reason=error.reason, detail=str(error))
+
+    def _example(self, stem: str, present: frozenset[str]) -> TrainingExample:
+        image = f"{stem}.jpg"
+        if image not in present:
+            raise FaultyRecordError(Reason.MISSING_IMAGE, f"{image} is not in the picture folder")
+        labels = read_label_map(self.maps / f"{stem}.png")
+        _check_size(self.pictures / image, labels.shape)
+        values = [value for value in present_values(labels) if value != UNLABELED]
+        if is_stuff_only(values):
+            classes = {value: self.names.get(value - 1) for value in values if value != STUFF_OTHER}
+        else:
+            classes = {value: self.names.get(value) for value in values}
+        unknown = sorted(value for value, name in classes.items() if name is None)
+        if unknown:
+            raise FaultyRecordError(Reason.LABEL_VALUE, f"{stem}.png holds the values {unknown}, which name no class")
+        return TrainingExample(
+            example_id=f"{self.shared.source}/{self.shared.split}/{stem}",
+            source=self.shared.source,
+            task=Task.SEGMENT,
+            image=ImageRef(path=f"{self.shared.relative(self.pictures)}/{image}"),
+            mask_image=ImageRef(path=f"{self.shared.relative(self.maps)}/{stem}.png"),
+            label_ids=tuple(classes),
+            phrases=tuple(str(name) for name in classes.values()),
+            split=self.shared.split,
+            license=self.shared.license,
+            terms=self.shared.terms,
+        )
+
+
+def _check_size(image: Path, shape: tuple[int, ...]) -> None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(image) as picture:
+            size = (picture.height, picture.width)
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{image.name}: no readable picture ({error})") from error
+    if size != shape:
+        raise FaultyRecordError(Reason.SIZE_MISMATCH, f"{image.name} is {size}, its label map is {shape}")
+
+
+def read(
+    root: Path,
+    split: str = "train2017",
+    *,
+    image_root: Path | None = None,
+    labels: Path | None = None,
+    shared: Origin | None = None,
+) -> Iterator[TrainingExample | Rejection]:
+    """Read COCO-Stuff.
+
+    Args:
+        root: Folder of the label maps, or one above it in any of the usual layouts.
+        split: `train2017` or `val2017`.
+        image_root: Folder of the COCO pictures; None to look around the label maps.
+        labels: The file `labels.txt`; None to look around the label maps.
+        shared: Source name, terms and data root of the rows; None for the data set's own.
+
+    Yields:
+        One example a picture, or a rejection.
+
+    Raises:
+        SourceError: Nothing readable is there.
+    """
+    found = locate(root, split, image_root=image_root, labels=labels, shared=shared)
+    logger.info("%s", found.layout)
+    yield from found.rows()
