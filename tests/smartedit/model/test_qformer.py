@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from smartedit.model.layout import qformer_name
+from smartedit.model.layout import place
 from smartedit.model.qformer import QFormer
 from tests.smartedit.model.recipe import Reference, assert_close
 
@@ -27,9 +27,8 @@ def qformer(reference: Reference) -> QFormer:
         num_heads=config["num_attention_heads"],
         cross_attention_frequency=config["cross_attention_freq"],
     ).eval()
-    state = {qformer_name(name): value for name, value in reference.state().items()}
-    state.pop(None)
-    qformer.load_state_dict(state)
+    places = {name: place(name) for name in reference.state()}
+    qformer.load_state_dict({p.name: reference.state()[name] for name, p in places.items() if p is not None})
     return qformer
 
 

@@ -1,0 +1,201 @@
+"""The multimodal language model: picture and instruction in, hidden states out (paper, section 4.1; Eq. 2 and 3)."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from torch import Tensor, nn
+
+from smartedit.model.sequences import IMAGE_PATCH
+
+
+class MllmError(ValueError):
+    """The language model cannot be built or used with what it was given; the message names the size that is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenImages:
+    """What the image encoder makes of pictures.
+
+    Attributes:
+        image_features: v = E_phi(x), [B, P, C], before the projector; what BIM reads.
+        projected: v_mu(x), [B, Q, D], after the projector; what the language model reads. Q = P in LLaVA.
+    """
+
+    image_features: Tensor
+    projected: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MllmOutput:
+    """What the language model makes of sequences.
+
+    Attributes:
+        hidden_states: [B, L, D], after the last norm.
+        cache: Keys and values for the next call, where they were asked for.
+    """
+
+    hidden_states: Tensor
+    cache: Any = None
+
+
+class Mllm(Protocol):
+    """What SmartEdit needs of a multimodal language model; `ImageTextMllm` gives it for transformers' models."""
+
+    def look(self, pixel_values: Tensor) -> SeenImages:
+        """Encode pictures [B, 3, H, W], normalized as the encoder expects."""
+        ...
+
+    def __call__(
+        self, input_ids: Tensor, *, attention_mask: Tensor, projected: Tensor | None, cache: Any = None
+    ) -> MllmOutput:
+        """Read sequences whose `IMAGE_PATCH` positions are filled from `projected`, in order."""
+        ...
+
+    def logits(self, hidden_states: Tensor) -> Tensor:
+        """Scores of the next token, [..., vocabulary]."""
+        ...
+
+
+class ImageTextMllm(ModelMixin, ConfigMixin):
+    """An image-text model of transformers as SmartEdit's language model, with LoRA by peft.
+
+    Works with the models that keep image encoder and decoder apart (LLaVA, InternVL, Idefics3 ...): what they share is
+    `get_image_features`, a decoder that takes embeddings, and an output layer.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        *,
+        architecture: dict[str, Any],
+        linear_projector: bool = False,
+        feature_layer: int = -2,
+        lora_rank: int = 0,
+        lora_alpha: int = 0,
+        lora_dropout: float = 0.0,
+        lora_targets: tuple[str, ...] = ("q_proj", "v_proj"),
+    ) -> None:
+        """Build the model with random weights.
+
+        Args:
+            architecture: The model's configuration in transformers' form, `model_type` included.
+            linear_projector: One linear layer as projector, as in LLaVA 1.1; otherwise the model's own.
+            feature_layer: The hidden state of the image encoder that is v, counted from the last.
+            lora_rank: Rank of the adapters; 0 for none.
+            lora_alpha: Their scale.
+            lora_dropout: Dropout before the first factor.
+            lora_targets: The adapted projections of the decoder.
+        """
+        super().__init__()
+        from transformers import AutoConfig, AutoModelForImageTextToText
+
+        settings = dict(architecture)
+        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        self.model = AutoModelForImageTextToText.from_config(config)
+        if linear_projector:
+            self.model.model.multi_modal_projector = nn.Linear(config.vision_config.hidden_size, self.hidden_size)
+        if lora_rank:
+            self.add_lora(rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout, targets=lora_targets)
+        self.feature_layer = feature_layer
+
+    @classmethod
+    def around(cls, model: Any, *, feature_layer: int = -2) -> "ImageTextMllm":
+        """Take a loaded model of transformers as it is, without copying its weights."""
+        with torch.device("meta"):
+            mllm: ImageTextMllm = cls(architecture=model.config.to_dict(), feature_layer=feature_layer)
+        mllm.model = model
+        return mllm
+
+    def add_lora(self, *, rank: int, alpha: int, dropout: float, targets: tuple[str, ...]) -> None:
+        """Put adapters into the decoder's projections; the other parameters keep their values."""
+        from peft import LoraConfig, inject_adapter_in_model
+
+        adapter = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), bias="none")
+        inject_adapter_in_model(adapter, self.decoder)
+        self.register_to_config(lora_rank=rank, lora_alpha=alpha, lora_dropout=dropout, lora_targets=targets)
+
+    @property
+    def decoder(self) -> Any:
+        """The language model without its output layer."""
+        return self.model.get_decoder()
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of the hidden states."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures that the encoder takes, in pixels."""
+        size = self.model.config.vision_config.image_size
+        return int(size if isinstance(size, int) else size[0])
+
+    def look(self, pixel_values: Tensor) -> SeenImages:
+        """Encode pictures; see `Mllm.look`."""
+        encoder_dtype = next(p for n, p in self.model.named_parameters() if "vision" in n).dtype
+        seen = self.model.get_image_features(pixel_values.to(encoder_dtype), output_hidden_states=True)
+        features = seen.hidden_states[self.feature_layer]
+        side = int(features.shape[1] ** 0.5)
+        features = features[:, features.shape[1] - side * side :]  # class tokens stand before the patches
+        projected = seen.pooler_output
+        if not isinstance(projected, Tensor):
+            projected = torch.stack(list(projected))
+        return SeenImages(image_features=features, projected=projected)
+
+    def forward(
+        self, input_ids: Tensor, *, attention_mask: Tensor, projected: Tensor | None, cache: Any = None
+    ) -> MllmOutput:
+        """Read sequences; see `Mllm.__call__`. With a `cache` the keys and values of this call are appended to it.
+
+        Raises:
+            MllmError: Patches and their places differ in number, or an id is beyond the vocabulary.
+        """
+        embeddings = self._embed(input_ids, projected)
+        output = self.decoder(
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return MllmOutput(hidden_states=output.last_hidden_state, cache=output.past_key_values)
+
+    def logits(self, hidden_states: Tensor) -> Tensor:
+        """Scores of the next token; see `Mllm.logits`."""
+        head = self.model.get_output_embeddings()
+        scores: Tensor = head(hidden_states.to(head.weight.dtype))
+        return scores
+
+    def _embed(self, input_ids: Tensor, projected: Tensor | None) -> Tensor:
+        is_patch = input_ids == IMAGE_PATCH
+        embedding = self.model.get_input_embeddings()
+        embeddings: Tensor = embedding(input_ids.masked_fill(is_patch, 0))
+        if projected is None:
+            return embeddings
+        if int(is_patch.sum()) != projected.shape[:-1].numel():
+            raise MllmError(f"{int(is_patch.sum())} places for {projected.shape[:-1].numel()} projected patches")
+        return embeddings.masked_scatter(is_patch[..., None], projected.to(embeddings.dtype))
+
+
+def extend_vocabulary(mllm: ImageTextMllm, size: int) -> None:
+    """Make room for the added tokens; their rows start as the mean of the old ones, as in the released code.
+
+    Args:
+        mllm: The model, changed in place; its present rows are the old ones.
+        size: Tokens in all.
+    """
+    old = mllm.vocab_size
+    if size <= old:
+        return
+    mllm.model.resize_token_embeddings(size, mean_resizing=False)
+    with torch.no_grad():
+        for layer in (mllm.model.get_input_embeddings(), mllm.model.get_output_embeddings()):
+            layer.weight[old:] = layer.weight[:old].mean(dim=0)
+    mllm.register_to_config(architecture=mllm.model.config.to_dict())
