@@ -17,7 +17,7 @@ FAR = 0.10
 """A rater whose agreement with the others' majority lies this much below the other raters' own is named ..."""
 
 LEANING = 0.15
-"""... and so is one who says aligned this much more or less often than the others do on the same edits, ..."""
+"""... and so is one who says aligned this much more or less often than the others' majority, ..."""
 
 NOISE = 3.0
 """... if the distance is also this many standard errors."""
@@ -63,8 +63,8 @@ class RaterProfile:
     Attributes:
         rater: The name.
         answers: Answers on edits.
-        aligned: Share of aligned among the votes.
-        others_aligned: The same share of the other raters on the same edits.
+        aligned: Share of aligned among the votes on edits where the others have a majority.
+        others_aligned: Share of those edits that the others' majority calls aligned.
         agreement: Share of votes that equal the majority of the others; ties do not count.
         undecided: Share of "cannot tell".
         median_seconds: Median time of an answer.
@@ -195,7 +195,6 @@ def profile_raters(cube: Cube, ratings: Sequence[Rating], attention: Sequence[At
 class _Comparison:
     aligned: float
     others_aligned: float
-    shared: int
     agreement: float
     decided: int
 
@@ -204,14 +203,14 @@ def _against_others(cube: Cube, rater: int) -> _Comparison:
     others = [i for i in range(len(cube.raters)) if i != rater]
     votes = cube.voted[others].sum(axis=0)
     share = np.divide(cube.aligned[others].sum(axis=0), votes, out=np.full(votes.shape, np.nan), where=votes > 0)
-    shared = (cube.voted[rater] > 0) & (votes > 0)
-    decided = shared & (share != 0.5)
-    same = (cube.aligned[rater] > 0) == (share > 0.5)
+    # The others' majority, not their mean: one of them who leans must not make the rest look as if they did.
+    decided = (cube.voted[rater] > 0) & (votes > 0) & (share != 0.5)
+    majority = (share > 0.5)[decided].astype(np.float64)
+    own = cube.aligned[rater][decided]
     return _Comparison(
-        aligned=_mean(cube.aligned[rater][shared]),
-        others_aligned=_mean(share[shared]),
-        shared=int(shared.sum()),
-        agreement=_mean(same[decided].astype(np.float64)),
+        aligned=_mean(own),
+        others_aligned=_mean(majority),
+        agreement=_mean((own == majority).astype(np.float64)),
         decided=int(decided.sum()),
     )
 
@@ -226,10 +225,8 @@ def _with_concerns(profile: RaterProfile, own: _Comparison, usual: float) -> Rat
     if own.decided and usual - own.agreement > max(FAR, NOISE * _standard_error(usual, own.decided)):
         reasons.append(f"agrees with the others' majority on {own.agreement:.0%} of edits; the others on {usual:.0%}")
     leaning = abs(own.aligned - own.others_aligned)
-    if own.shared and leaning > max(LEANING, NOISE * _standard_error(own.others_aligned, own.shared)):
-        reasons.append(
-            f"says aligned on {own.aligned:.0%} of edits; the others on {own.others_aligned:.0%} of the same"
-        )
+    if own.decided and leaning > max(LEANING, NOISE * _standard_error(own.others_aligned, own.decided)):
+        reasons.append(f"says aligned on {own.aligned:.0%} of edits; the others' majority on {own.others_aligned:.0%}")
     if profile.attention_answered >= 3 and profile.attention_passed < ATTENTION_SHARE * profile.attention_answered:
         reasons.append(f"passed {profile.attention_passed} of {profile.attention_answered} attention items")
     if profile.median_seconds < HASTY_SECONDS:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reason_edit.rating.study import ItemKey, RatingError, StudyItem
@@ -43,9 +44,16 @@ def open_upright(content: bytes, name: str) -> Image.Image:
                 picture = picture.convert("RGBA")
                 ground = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(ground, picture)
+            if picture.mode.startswith("I"):
+                picture = _eight_bits(picture)
             return picture.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise RatingError(f"{name}: not a readable picture ({error})") from error
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit grey: a plain conversion would clip everything above 255 to white."""
+    return Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
 
 
 def shown_size(size: tuple[int, int]) -> tuple[int, int]:

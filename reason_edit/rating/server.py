@@ -183,6 +183,10 @@ def create_app(store: Store, pictures: Pictures, *, public_url: str | None = Non
     def start() -> HTMLResponse:
         return _message("Rating edits", "Open the personal link that the organiser of the study gave you.", "")
 
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(status_code=204)
+
     @app.get("/static/{name}")
     def static(name: str) -> Response:
         if name not in STATIC:
