@@ -6,6 +6,11 @@ JUDGE_PREFIX = "judge:"
 """Metrics of a model that judges carry this prefix, so that they never stand in the column of the human Ins-align."""
 
 
+def minus(number: str) -> str:
+    """A printed number with a minus sign in place of a hyphen."""
+    return number.replace("-", "−")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricColumn:
     """A metric as a table shows it.
@@ -34,11 +39,11 @@ class MetricColumn:
 
     def format(self, value: float) -> str:
         """A mean with this metric's digits."""
-        return f"{value:.{self.digits}f}"
+        return minus(f"{value:.{self.digits}f}")
 
     def format_interval(self, low: float, high: float) -> str:
         """An interval with this metric's digits; empty where it is not known."""
-        return "" if low != low else f"[{low:.{self.interval_digits}f}, {high:.{self.interval_digits}f}]"
+        return "" if low != low else minus(f"[{low:.{self.interval_digits}f}, {high:.{self.interval_digits}f}]")
 
 
 PAPER_COLUMNS = (

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmark.report.content import ReportContent, load_content
 from benchmark.report.coverage import coverage_table, provenance
+from benchmark.report.gallery import html_report
 from benchmark.report.layout import Table, category_tables, main_table, registration_table, scenario_tables
 from benchmark.report.literature import published_tables
 from benchmark.report.tables import csv_summaries, csv_value, latex_document, latex_table, markdown_table
@@ -16,7 +17,7 @@ class ReportError(ValueError):
     """A report cannot be written as asked for."""
 
 
-def write_report(run: Run, formats: Sequence[str] = ("markdown", "latex", "csv")) -> list[Path]:
+def write_report(run: Run, formats: Sequence[str] = ("markdown", "latex", "csv", "html")) -> list[Path]:
     """Write the reports of a scored run into its folder.
 
     The same run always gives the same bytes.
@@ -111,8 +112,15 @@ def _samples_csv(content: ReportContent, protocol: str) -> str:
     return out.getvalue()
 
 
+def _write_html(run: Run, content: ReportContent) -> list[Path]:
+    path = run.folder / "report.html"
+    write_text(path, html_report(run, content))
+    return [path]
+
+
 WRITERS: dict[str, Callable[[Run, ReportContent], list[Path]]] = {
     "markdown": _write_markdown,
     "latex": _write_latex,
     "csv": _write_csv,
+    "html": _write_html,
 }
