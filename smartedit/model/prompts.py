@@ -88,8 +88,10 @@ def read_prompts(path: Path | str) -> Prompts:
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         prompts = Prompts(
-            system=str(table["system"]),
-            phrasings=tuple(Phrasing(request=p["request"], answer=p["answer"]) for p in table["phrasings"]),
+            system=_text(table, "system"),
+            phrasings=tuple(
+                Phrasing(request=_text(p, "request"), answer=_text(p, "answer")) for p in table["phrasings"]
+            ),
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise PromptError(f"{path}: no file of phrasings ({type(error).__name__}: {error})") from error
@@ -101,6 +103,13 @@ def read_prompts(path: Path | str) -> Prompts:
     if not prompts.phrasings:
         raise PromptError(f"{path}: holds no [[phrasings]]")
     return prompts
+
+
+def _text(table: dict[str, Any], key: str) -> str:
+    if not isinstance(table[key], str):
+        raise TypeError(f"{key} is {table[key]!r}, not a text")
+    text: str = table[key]
+    return text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

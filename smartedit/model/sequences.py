@@ -49,7 +49,13 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
 
 def splice(
-    input_ids: Tensor, *, img_tokens: range, pad_id: int, num_patches: int, targets: Tensor | None = None
+    input_ids: Tensor,
+    *,
+    img_tokens: range,
+    pad_id: int,
+    num_patches: int,
+    targets: Tensor | None = None,
+    released_length: bool = False,
 ) -> Sequences:
     """Put the patches in the place of the picture's token.
 
@@ -61,10 +67,11 @@ def splice(
         pad_id: The id of padding.
         num_patches: Patches of a picture; 256 in LLaVA 1.1.
         targets: [B, T], or None.
+        released_length: Let the token that the patches replace become one more padding at the end, as in the released
+            code; it matters only to the mean that the QFormer takes of a row without [IMG] tokens.
 
     Returns:
-        Sequences of length T + num_patches; as in the released code the token that the patches replace becomes one
-        more padding at the end.
+        Sequences of length T + num_patches - 1, or one more.
 
     Raises:
         SequenceError: A row has no place for its picture.
@@ -75,9 +82,9 @@ def splice(
         raise SequenceError(f"row {row}: no token <img_0> keeps the picture's place")
     batch, length = input_ids.shape
     place = is_img.int().argmax(dim=1, keepdim=True)
-    position = torch.arange(length + num_patches, device=input_ids.device).expand(batch, -1)
+    position = torch.arange(length + num_patches - (not released_length), device=input_ids.device).expand(batch, -1)
     patch = (position >= place) & (position < place + num_patches)
-    # Behind the picture everything moves by num_patches - 1; the last position is beyond the row and becomes padding.
+    # Behind the picture everything moves by num_patches - 1.
     source = torch.where(position < place, position, position - num_patches + 1).clamp(min=0)
     beyond = source >= length
     source = source.clamp(max=length - 1)

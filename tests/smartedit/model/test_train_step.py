@@ -58,6 +58,7 @@ def batch(training_setup: TrainingSetup) -> EditBatch:
             pad_id=reference.meta["llama"]["pad_token_id"],
             num_patches=256,
             targets=reference["in.generated_caption_targets"],
+            released_length=True,
         ),
         pixel_values=pictures(reference, "original_img", is_edit),
         source=pictures(reference, "original_img_for_vae", is_edit),
