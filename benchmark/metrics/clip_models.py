@@ -1,6 +1,7 @@
 """CLIP through transformers and through open_clip: unit features of crops and of labels (Radford et al. 2021)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,9 +58,10 @@ class TransformersClip:
         from transformers import AutoTokenizer, CLIPModel
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        model, loaded = CLIPModel.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
+        with _without_progress_bar():
+            model, loaded = CLIPModel.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
         lost = sorted(loaded["missing_keys"]) + [str(k) for k in loaded["mismatched_keys"]]
         if lost:
             raise ValueError(f"the weights of {', '.join(lost[:3])} and {len(lost)} tensors in all lack")
@@ -91,6 +93,20 @@ class TransformersClip:
         with torch.inference_mode():
             states = self.model.text_model(input_ids=ids).last_hidden_state[0]
             return torch.nn.functional.normalize(self.model.text_projection(states[ids[0].argmax()]), dim=-1)
+
+
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Loading a folder takes seconds and needs no bar among a command's own output."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class OpenClip:

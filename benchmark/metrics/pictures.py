@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from benchmark.protocols import Protocol
+from reason_edit.loading import to_rgb
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -85,20 +86,17 @@ def decode_rgb(file: PictureFile, upright: bool) -> Image.Image:
     image = _decoded(file)
     if not upright:
         return image.convert("RGB")
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.float64) / 257 + 0.5).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
+    return to_rgb(ImageOps.exif_transpose(image))
 
 
 def _decoded(file: PictureFile) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(file.content))
         image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        reason = str(error).replace(f"{error.args[0]!r}", "") if isinstance(error, UnidentifiedImageError) else error
-        text = "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else reason
-        raise PictureError(f"{file.path}: cannot be decoded ({text})") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{file.path}: cannot be decoded (no picture format is recognised)") from error
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise PictureError(f"{file.path}: cannot be decoded ({error})") from error
     return image
 
 

@@ -25,7 +25,7 @@ MIN_OVERLAP = 0.5
 """Smallest share of the background that must still be covered by the edited picture."""
 
 MIN_GAIN = 0.1
-"""Gain in dB from which a shift or zoom is believed; below it the identity is reported."""
+"""Gain in dB, over none and over the opposite movement, from which a movement is believed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,11 @@ def register(frame: SourceFrame, edited: UInt8, psnr: float, protocol: Protocol)
     if candidate is None:
         return identity
     registered = _score(frame, edited, candidate, protocol)
-    return registered if registered is not None and registered.psnr >= psnr + MIN_GAIN else identity
+    if registered is None or registered.psnr < psnr + MIN_GAIN:
+        return identity
+    # Resampling smooths noise and gains by that alone; the opposite movement smooths as much, and is the control.
+    opposite = _score(frame, edited, np.array([-candidate[0], -candidate[1], 1 / candidate[2]]), protocol)
+    return registered if opposite is None or registered.psnr >= opposite.psnr + MIN_GAIN else identity
 
 
 def _estimate(frame: SourceFrame, edited: UInt8) -> npt.NDArray[np.float64] | None:

@@ -1,4 +1,4 @@
-"""The reference folder as a run: samples and edited pictures as the authors' script joined them."""
+"""The reference folder as a run: its samples, and the edited pictures as the authors' script joined them."""
 
 import json
 import os
@@ -8,10 +8,9 @@ from typing import Any
 from benchmark.records import EditRecord
 from benchmark.runs import Run
 from reason_edit.files import file_sha256
-from reason_edit.schema import Category, EditSample
+from reason_edit.loading import load_reason_edit
+from reason_edit.released_layout import category_of
 from reason_edit.tables import write_rows
-
-CATEGORIES = dict(zip("123456", Category, strict=False))
 
 
 def official(folder: Path) -> dict[str, Any]:
@@ -19,17 +18,10 @@ def official(folder: Path) -> dict[str, Any]:
     return content["with_directory_filter_accepting_6-Reasoning"]
 
 
-def sample_of(row: dict[str, Any], folder: Path) -> EditSample:
-    image = folder / row["original"]
-    category = CATEGORIES[image.parent.name[0]]
-    return EditSample(
-        sample_id=f"{category}/{image.stem}",
-        category=category,
-        instruction="not needed here",
-        target_label=row["clip_text"],
-        image=image,
-        mask=image.with_name(f"{image.stem}_mask.jpg"),
-    )
+def sample_id_of(row: dict[str, Any]) -> str:
+    """The sample that a row of the reference is about."""
+    image = Path(row["original"])
+    return f"{category_of(image.parent.name)}/{image.stem}"
 
 
 def record_of(run: Run, method: str, sample_id: str, picture: Path) -> EditRecord:
@@ -45,11 +37,11 @@ def record_of(run: Run, method: str, sample_id: str, picture: Path) -> EditRecor
 
 
 def golden_run(folder: Path, out: Path, method: str = "reference") -> Run:
-    rows = official(folder)["samples"]
+    rows = {sample_id_of(row): row for row in official(folder)["samples"]}
     run = Run(out)
     out.mkdir(parents=True, exist_ok=True)
-    samples = [sample_of(row, folder) for row in rows]
+    samples = load_reason_edit(folder / "benchmark")
     run.write_samples(samples)
-    records = [record_of(run, method, s.sample_id, folder / r["edited"]) for s, r in zip(samples, rows, strict=True)]
+    records = [record_of(run, method, s.sample_id, folder / rows[s.sample_id]["edited"]) for s in samples]
     write_rows(run.edits_path, records, EditRecord)
     return run

@@ -1,4 +1,4 @@
-"""Every number of the authors' script, per sample and in total, through `score_run` (SMARTEDIT_GOLDEN names the set)."""
+"""All numbers of the authors' script, per sample and in total, through `score_run`; SMARTEDIT_GOLDEN names the set."""
 
 import json
 from collections.abc import Callable
@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_runs import golden_run, official, sample_of
+from golden_runs import golden_run, official, sample_id_of
 
-from benchmark.pairing import mispaired
+from benchmark.pairing import mispaired, positional_masks
 from benchmark.protocols import PROTOCOLS, Pairing, Protocol
 from benchmark.records import Score
 from benchmark.runs import Run
 from benchmark.score import score_run
+from reason_edit.released_layout import category_of
 from reason_edit.schema import Category, Scenario
 
 pytestmark = pytest.mark.parity
@@ -74,13 +75,23 @@ def check_rows(rows: list[dict[str, Any]], values: dict[str, dict[str, float]], 
             assert ours[name] == near(theirs, row[theirs]), (row["sample_id"], name)
 
 
-def with_ids(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    return [{**row, "sample_id": sample_of(row, folder).sample_id} for row in rows]
+def with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "sample_id": sample_id_of(row)} for row in rows]
+
+
+def test_pictures_labels_and_masks_are_read_as_the_script_reads_them(folder: Path, scored: Any) -> None:
+    """A label's outer spaces are no part of it for CLIP, whose tokenizers drop them."""
+    rows = {r["sample_id"]: r for r in with_ids(official(folder)["samples"])}
+    samples = {s.sample_id: s for s in scored(PROTOCOLS["smartedit-v1"], "positional").samples()}
+    masks = positional_masks(list(samples.values()))
+    assert set(samples) == set(rows)
+    assert {k: s.target_label for k, s in samples.items()} == {k: r["clip_text"].strip() for k, r in rows.items()}
+    assert {k: m.name for k, m in masks.items()} == {k: Path(r["mask"]).name for k, r in rows.items()}
 
 
 def test_every_number_of_a_sample_with_masks_paired_as_the_script_does(folder: Path, scored: Any) -> None:
     run = scored(PROTOCOLS["smartedit-v1"], "positional")
-    rows = with_ids(official(folder)["samples"], folder)
+    rows = with_ids(official(folder)["samples"])
     assert {s.protocol for s in run.scores()} == {"smartedit-v1-positional"}
     assert len(rows) == len(run.samples()) > 0
     check_rows(rows, by_sample(run.scores()), NAMES)
@@ -95,8 +106,8 @@ def test_every_total(folder: Path, scored: Any) -> None:
 
     for theirs, name in NAMES.items():
         for category, means in reference["per_category_mean"].items():
-            number = int(category[0])
-            assert mean(name, lambda c, n=number: list(Category).index(c) == n - 1) == near(theirs, means[theirs])
+            wanted = category_of(category)
+            assert mean(name, lambda c, w=wanted: c is w) == near(theirs, means[theirs])
         for scenario in (Scenario.UNDERSTANDING, Scenario.REASONING):
             expected = reference[f"{scenario}_total"][theirs]
             assert mean(name, lambda c, s=scenario: c.scenario is s) == near(theirs, expected), (scenario, name)
@@ -117,7 +128,7 @@ def test_what_the_unmodified_script_printed(folder: Path, scored: Any) -> None:
 
 def test_pairing_by_id_differs_exactly_where_the_script_swaps_masks(folder: Path, scored: Any) -> None:
     run = scored(PROTOCOLS["smartedit-v1"], "id")
-    rows = with_ids(official(folder)["samples"], folder)
+    rows = with_ids(official(folder)["samples"])
     swapped = {r["sample_id"] for r in rows if Path(r["mask"]).stem != f"{Path(r['original']).stem}_mask"}
     assert set(mispaired(run.samples())) == swapped
     described = json.loads((run.folder / "scores" / "smartedit-v1" / "protocol.json").read_text())
@@ -131,14 +142,12 @@ def test_pairing_by_id_differs_exactly_where_the_script_swaps_masks(folder: Path
 def test_ssim_with_its_border_is_what_later_libraries_return(folder: Path, scored: Any) -> None:
     protocol = replace(PROTOCOLS["smartedit-v1-positional"], name="whole-ssim-map", ssim_border=0)
     rows = json.loads((folder / "official_metrics_modern_stack.json").read_text())["samples"]
-    check_rows(with_ids(rows, folder), by_sample(scored(protocol).scores()), NAMES)
+    check_rows(with_ids(rows), by_sample(scored(protocol).scores()), NAMES)
 
 
 def corrected(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "corrected_metrics.json").read_text())
-    categories = {c["category"] for c in content["samples"]}
-    names = {c: list(Category)[int(c[0]) - 1] for c in categories}
-    content["samples"] = [{**s, "sample_id": f"{names[s['category']]}/{s['stem']}"} for s in content["samples"]]
+    content["samples"] = [{**s, "sample_id": f"{category_of(s['category'])}/{s['stem']}"} for s in content["samples"]]
     return content
 
 
