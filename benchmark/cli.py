@@ -1,0 +1,33 @@
+"""`smartedit-bench`: measure any editor on Reason-Edit."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import data_sets, evaluate, methods, rate, verify
+
+app = typer.Typer(
+    help="Measure any editor on Reason-Edit: background, foreground and Ins-align, per category, with intervals.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.edit)
+app.command()(evaluate.score)
+app.command()(data_sets.check)
+app.command()(data_sets.inputs)
+app.command()(methods.methods)
+app.command()(verify.verify)
+app.add_typer(rate.app, name="rate")
+
+
+@app.callback()
+def configure(quiet: Annotated[bool, typer.Option("--quiet", help="Only errors on the error stream.")] = False) -> None:
+    """Set up logging for every command."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR if quiet else logging.WARNING)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,281 @@
+"""Runs methods over samples: pictures, and a record for every sample, also for those that failed."""
+
+import fcntl
+import io
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from PIL import Image, PngImagePlugin
+
+from benchmark.methods.specs import Method, MethodError, Privileged, SampleError, Setting, Tag
+from benchmark.records import EditRecord
+from benchmark.runs import Run, RunError
+from reason_edit.files import file_sha256, write_bytes
+from reason_edit.loading import ImageError, read_image, to_rgb
+from reason_edit.schema import EditSample
+from reason_edit.tables import read_rows, write_rows
+from smartedit.editing import Editor, EditRequest, EditResult
+from smartedit.seeding import seed_from
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+"""Called with a method's label, the samples done and their total."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One of several parts of the samples, for several processes or machines.
+
+    Attributes:
+        index: From 1.
+        count: How many parts there are.
+    """
+
+    index: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read `i/n`.
+
+        Raises:
+            RunError: It is no such text, or i is not in 1..n.
+        """
+        index, _, count = text.partition("/")
+        if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+            raise RunError(f"--shard {text}: write it as i/n with 1 <= i <= n, for example 1/4")
+        return cls(index=int(index), count=int(count))
+
+
+def edit_run(
+    run: Run,
+    methods: Sequence[Method],
+    samples: Sequence[EditSample],
+    *,
+    device: str,
+    seed: int = 0,
+    batch_size: int = 8,
+    shard: Shard | None = None,
+    on_progress: Progress | None = None,
+) -> list[EditRecord]:
+    """Edit every sample by every method, one method in memory at a time.
+
+    What a killed call has finished is kept: a batch whose pictures are all there is not made again, and an unfinished
+    one is made again as a whole, so that its bytes do not depend on where the call before was killed. Samples that
+    failed are tried again.
+
+    Args:
+        run: The run folder; its settings are written already.
+        methods: The methods.
+        samples: All samples of the run, also with `shard`.
+        device: A torch device.
+        seed: Of the run; a sample's seed follows from it and the sample's id alone.
+        batch_size: Samples that go through a batched method together.
+        shard: Which part of the batches to make.
+        on_progress: Called after every batch.
+
+    Returns:
+        The records of this shard, one for each method and sample.
+
+    Raises:
+        MethodError: A method cannot be built.
+        RunError: Another process is at the same part of this run.
+    """
+    shard = shard or Shard()
+    records: list[EditRecord] = []
+    with _lock(run.folder / f".edit-{shard.index}-of-{shard.count}.lock"):
+        for method in methods:
+            made = _edit_method(run, method, samples, device, seed, batch_size, shard, on_progress)
+            write_rows(_part_path(run, method.label, shard), made, EditRecord)
+            records += made
+        merge_edits(run, samples)
+    return records
+
+
+def merge_edits(run: Run, samples: Sequence[EditSample]) -> list[EditRecord]:
+    """Join the parts of all methods and shards into `edits.parquet`.
+
+    Args:
+        run: The run folder.
+        samples: All samples, for the order.
+
+    Returns:
+        All records, ordered by method and sample; where two parts hold one sample, the one with a picture counts.
+    """
+    order = {s.sample_id: place for place, s in enumerate(samples)}
+    labels = list(run.settings().get("methods", {}))
+    best: dict[tuple[str, str], EditRecord] = {}
+    for path in sorted((run.folder / "edits").glob("*.parquet")):
+        for record in read_rows(path, EditRecord):
+            key = (record.method, record.sample_id)
+            if key not in best or (best[key].error is not None and record.error is None):
+                best[key] = record
+    records = sorted(best.values(), key=lambda r: (labels.index(r.method), order.get(r.sample_id, -1)))
+    write_rows(run.edits_path, records, EditRecord)
+    return records
+
+
+def _part_path(run: Run, label: str, shard: Shard) -> Path:
+    suffix = "" if shard.count == 1 else f".{shard.index}-of-{shard.count}"
+    return run.folder / "edits" / f"{label}{suffix}.parquet"
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[TextIO]:
+    """Hold a file so that no second process works on the same part; the kernel lets go of it at any kind of end."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{path.parent}: another process is editing in this run; wait, or use another --run"
+            ) from error
+        yield file
+
+
+def _edit_method(
+    run: Run,
+    method: Method,
+    samples: Sequence[EditSample],
+    device: str,
+    seed: int,
+    batch_size: int,
+    shard: Shard,
+    on_progress: Progress | None,
+) -> list[EditRecord]:
+    """All batches of one method; it is built only when there is something to do."""
+    size = batch_size if method.spec.batched else 1
+    batches = [samples[k : k + size] for k in range(0, len(samples), size)][shard.index - 1 :: shard.count]
+    total = sum(len(b) for b in batches)
+    built: Editor | Privileged | None = None
+    records: list[EditRecord] = []
+    for batch in batches:
+        paths = [run.image_path(method.label, s.sample_id) for s in batch]
+        seeds = [seed_from("edit", seed, s.sample_id) for s in batch]
+        if all(p.is_file() for p in paths):
+            made = [_record(run, method.label, s, k) for s, k in zip(batch, seeds, strict=True)]
+        else:
+            if built is None:
+                built = method.build(Setting(device=device, samples=samples))
+            start = time.perf_counter()
+            made = _edit_batch(run, method, built, batch, seeds)
+            run.log("edited", method=method.label, samples=len(batch), seconds=round(time.perf_counter() - start, 3))
+        records += made
+        if on_progress is not None:
+            on_progress(method.label, len(records), total)
+    del built
+    return records
+
+
+def _edit_batch(
+    run: Run, method: Method, built: Editor | Privileged, batch: Sequence[EditSample], seeds: Sequence[int]
+) -> list[EditRecord]:
+    results = _results(method, built, batch, seeds)
+    records = []
+    for sample, seed, result in zip(batch, seeds, results, strict=True):
+        path = run.image_path(method.label, sample.sample_id)
+        if isinstance(result, EditResult):
+            _write_png(path, result)
+            records.append(_record(run, method.label, sample, seed))
+        else:
+            path.unlink(missing_ok=True)
+            logger.warning("%s: %s: %s", method.label, sample.sample_id, result)
+            records.append(_failure(method.label, sample, seed, result))
+    return records
+
+
+def _results(
+    method: Method, built: Editor | Privileged, batch: Sequence[EditSample], seeds: Sequence[int]
+) -> list[EditResult | str]:
+    """A result or an error's text for each sample."""
+    if Tag.DIRECT not in method.spec.tags:
+        return [_privileged(built, sample) for sample in batch]  # type: ignore[arg-type]
+    requests: dict[int, EditRequest] = {}
+    results: dict[int, EditResult | str] = {}
+    for place, (sample, seed) in enumerate(zip(batch, seeds, strict=True)):
+        try:
+            requests[place] = EditRequest(image=read_image(sample.image), instruction=sample.instruction, seed=seed)
+        except ImageError as error:
+            results[place] = str(error)
+    if requests:
+        made = _call(built, list(requests.values()))  # type: ignore[arg-type]
+        if isinstance(made, str) and len(requests) > 1:
+            # One bad sample must not take its batch along; a batch of one gives the others what they would get anyway.
+            logger.warning("%s: a batch of %d failed (%s); one by one instead", method.label, len(requests), made)
+            results.update({place: _first(_call(built, [r])) for place, r in requests.items()})  # type: ignore[arg-type]
+        else:
+            each = [made] * len(requests) if isinstance(made, str) else made
+            results.update(zip(requests, each, strict=True))
+    return [results[place] for place in range(len(batch))]
+
+
+def _first(made: list[EditResult] | str) -> EditResult | str:
+    return made if isinstance(made, str) else made[0]
+
+
+def _call(editor: Editor, requests: Sequence[EditRequest]) -> list[EditResult] | str:
+    """An editor's results, or what went wrong; whatever an editor raises belongs to its samples, not to the run."""
+    try:
+        results = editor.edit(requests)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"
+    if not isinstance(results, Sequence) or len(results) != len(requests):
+        count = len(results) if isinstance(results, Sequence) else f"a {type(results).__name__}"
+        return (
+            f"the editor returned {count} results for {len(requests)} requests; it must return one for each, in order"
+        )
+    for result in results:
+        if not isinstance(result, EditResult) or not isinstance(result.image, Image.Image):
+            return f"the editor returned a {type(result).__name__}; it must return EditResult(image=a PIL image)"
+    return list(results)
+
+
+def _privileged(built: Privileged, sample: EditSample) -> EditResult | str:
+    try:
+        return built.make(sample)
+    except (SampleError, ImageError) as error:
+        return str(error)
+
+
+def _write_png(path: Path, result: EditResult) -> None:
+    """The picture as RGB PNG without metadata; what the model said goes along as text, so that a resumed run has it."""
+    notes = PngImagePlugin.PngInfo()
+    if result.response is not None:
+        notes.add_itxt("response", result.response)
+    image = to_rgb(result.image)
+    image.info.clear()
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", pnginfo=notes)
+    write_bytes(path, buffer.getvalue())
+
+
+def _record(run: Run, label: str, sample: EditSample, seed: int) -> EditRecord:
+    path = run.image_path(label, sample.sample_id)
+    with Image.open(path) as image:
+        response = image.info.get("response")
+    return EditRecord(
+        method=label,
+        sample_id=sample.sample_id,
+        image=path.relative_to(run.folder).as_posix(),
+        image_sha256=file_sha256(path),
+        seed=seed,
+        response=str(response) if response is not None else None,
+        error=None,
+    )
+
+
+def _failure(label: str, sample: EditSample, seed: int, error: str) -> EditRecord:
+    return EditRecord(
+        method=label, sample_id=sample.sample_id, image=None, image_sha256=None, seed=seed, response=None, error=error
+    )
+
+
+__all__ = ["MethodError", "Shard", "edit_run", "merge_edits"]

@@ -1,0 +1,124 @@
+"""InstructPix2Pix, and MagicBrush that shares its pipeline, through diffusers."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from benchmark.methods.resolution import Resolution, to_working_size, working_size
+from benchmark.methods.specs import MethodError, MethodSpec, Setting, Tag
+from benchmark.methods.weights import find_weights, weights_description
+from smartedit.editing import EditRequest, EditResult
+from smartedit.seeding import torch_generators
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Pix2PixOptions:
+    """Settings of an InstructPix2Pix-type editor."""
+
+    model: str = "timbrooks/instruct-pix2pix"
+    """Folder or hub id of the pipeline."""
+    revision: str | None = None
+    """Revision of a hub id."""
+    steps: int = Field(default=100, ge=1)
+    """Denoising steps; 100 in the authors' test script."""
+    guidance_scale: float = Field(default=7.5, ge=1)
+    """Text guidance; 7.5 in the authors' test script."""
+    image_guidance_scale: float = Field(default=1.5, ge=1)
+    """Image guidance; the scored pictures of SmartEdit use 1.5."""
+    resolution: Resolution = "square"
+    """How a picture is brought to the trained size; the authors squash to a square."""
+    side: int = Field(default=256, ge=8)
+    """The trained side; 256 for SmartEdit's Table 1 and for InstructPix2Pix's training."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Weights' type; auto is float16 on cuda, float32 elsewhere."""
+
+
+class InstructPix2Pix:
+    """Edits by instruction with three-way classifier-free guidance (InstructPix2Pix, CVPR 2023, equation 3)."""
+
+    def __init__(self, options: Pix2PixOptions, device: str) -> None:
+        """Load the pipeline once.
+
+        Raises:
+            MethodError: The folder holds no such pipeline.
+        """
+        import torch
+        from diffusers import StableDiffusionInstructPix2PixPipeline
+
+        folder = find_weights(options.model, revision=options.revision)
+        name = options.dtype if options.dtype != "auto" else "float16" if device.startswith("cuda") else "float32"
+        try:
+            pipeline: Any = StableDiffusionInstructPix2PixPipeline.from_pretrained(
+                folder,
+                torch_dtype=getattr(torch, name),
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+            )
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise MethodError(
+                f"{options.model}: no InstructPix2Pix pipeline can be loaded from it ({error})"
+            ) from error
+        channels = pipeline.unet.conv_in.in_channels
+        if channels != 2 * pipeline.vae.config.latent_channels:
+            raise MethodError(
+                f"{options.model}: its UNet takes {channels} channels; InstructPix2Pix's takes noise and picture, "
+                f"{2 * pipeline.vae.config.latent_channels}"
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        self._pipeline = pipeline.to(device)
+        self._options = options
+        self._multiple = pipeline.vae_scale_factor
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult]:
+        """Edit a batch; requests of one working size go through the UNet together, and keep that size."""
+        options = self._options
+        sizes = [working_size(r.image.size, options.resolution, options.side, self._multiple) for r in requests]
+        results: dict[int, EditResult] = {}
+        for size in dict.fromkeys(sizes):
+            places = [place for place, own in enumerate(sizes) if own == size]
+            group = [requests[p] for p in places]
+            images = self._pipeline(
+                prompt=[r.instruction for r in group],
+                image=[to_working_size(r.image, size) for r in group],
+                num_inference_steps=options.steps,
+                guidance_scale=options.guidance_scale,
+                image_guidance_scale=options.image_guidance_scale,
+                generator=torch_generators([r.seed for r in group]),
+            ).images
+            results.update((place, EditResult(image=image)) for place, image in zip(places, images, strict=True))
+        return [results[place] for place in range(len(requests))]
+
+
+def _build(options: Pix2PixOptions, setting: Setting) -> InstructPix2Pix:
+    return InstructPix2Pix(options, setting.device)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class MagicBrushOptions(Pix2PixOptions):
+    """Settings of MagicBrush: InstructPix2Pix fine-tuned on MagicBrush's data."""
+
+    model: str = "vinesmsuic/magicbrush-jul7"
+    """Folder or hub id of the pipeline."""
+
+
+INSTRUCT_PIX2PIX = MethodSpec(
+    name="instruct-pix2pix",
+    summary="InstructPix2Pix (CVPR 2023) through diffusers; --model takes a hub id or a local folder.",
+    tags=(Tag.DIRECT,),
+    options=Pix2PixOptions,
+    build=_build,
+    batched=True,
+    describe=lambda options: weights_description(options.model, options.revision),
+)
+MAGICBRUSH = MethodSpec(
+    name="magicbrush",
+    summary="InstructPix2Pix fine-tuned on MagicBrush (NeurIPS 2023), the same pipeline.",
+    tags=(Tag.DIRECT,),
+    options=MagicBrushOptions,
+    build=_build,
+    batched=True,
+    describe=lambda options: weights_description(options.model, options.revision),
+)

@@ -1,0 +1,131 @@
+"""What a method is: how it is named, tagged, set up and built."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from reason_edit.schema import EditSample
+from smartedit.editing import Editor, EditResult
+
+
+class Tag(StrEnum):
+    """How a method comes to its picture; methods of different tags do not compete in one block of a table."""
+
+    DIRECT = "direct"
+    MASK_GIVEN = "mask-given"
+    COMPOSITING = "compositing"
+    PROMPT_REWRITE = "prompt-rewrite"
+    REFERENCE = "reference"
+
+
+class MethodError(ValueError):
+    """A method is unknown, set up wrongly, or lacks its weights."""
+
+
+class SampleError(ValueError):
+    """A method has no result for one sample; the run goes on and keeps the reason."""
+
+
+class Privileged(Protocol):
+    """A method that is given more than picture and instruction, such as the mask; never tagged `direct`."""
+
+    def make(self, sample: EditSample) -> EditResult:
+        """The result for one sample.
+
+        Raises:
+            SampleError: There is none.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """What a method is built with, beside its own options.
+
+    Attributes:
+        device: A torch device.
+        samples: The samples of the run; handed to privileged methods only.
+    """
+
+    device: str
+    samples: Sequence[EditSample] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MethodSpec:
+    """A method that `smartedit-bench` knows by name.
+
+    Attributes:
+        name: What `--method` takes.
+        summary: One line for `smartedit-bench methods`.
+        tags: How it comes to its picture.
+        options: A pydantic dataclass (`extra="forbid"`) of its settings; `--set NAME.key=value` overrides them.
+        build: Makes it from its options; an `Editor`, or a `Privileged` method where the tags say so.
+        batched: Whether several samples go through at once.
+        describe: More for `run.json` (weights' hashes and revisions), found without building.
+    """
+
+    name: str
+    summary: str
+    tags: tuple[Tag, ...]
+    options: type[Any]
+    build: Callable[[Any, Setting], Editor | Privileged]
+    batched: bool = False
+    describe: Callable[[Any], Mapping[str, Any]] | None = None
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether `--model` applies to it."""
+        return "model" in TypeAdapter(self.options).json_schema().get("properties", {})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """A method with a label and its options, ready to be built.
+
+    Attributes:
+        label: How the run calls it; the spec's name unless the user gave another.
+        spec: What it is.
+        options: An instance of `spec.options`.
+    """
+
+    label: str
+    spec: MethodSpec
+    options: Any
+
+    def settings(self) -> dict[str, Any]:
+        """What `run.json` keeps: everything that decides the method's pictures."""
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
+        described = dict(self.spec.describe(self.options)) if self.spec.describe else {}
+        return {"method": self.spec.name, "tags": list(self.spec.tags), "options": values, **described}
+
+    def build(self, setting: Setting) -> Editor | Privileged:
+        """Build it; what an editor gets holds no samples.
+
+        Raises:
+            MethodError: It cannot be built.
+        """
+        if Tag.DIRECT in self.spec.tags:
+            setting = Setting(device=setting.device)
+        return self.spec.build(self.options, setting)
+
+
+def read_options(spec: MethodSpec, label: str, values: Mapping[str, Any]) -> Any:
+    """A method's options from its defaults and the user's values.
+
+    Raises:
+        MethodError: An option is unknown, missing or of the wrong type; names it and the ones there are.
+    """
+    try:
+        return TypeAdapter(spec.options).validate_python(dict(values))
+    except ValidationError as error:
+        known = ", ".join(TypeAdapter(spec.options).json_schema().get("properties", {})) or "none"
+        lines = []
+        for item in error.errors():
+            name = ".".join(str(p) for p in (label, *item["loc"]))
+            lines.append(f"--set {name}={item['input']!r}: {item['msg']}" if item["loc"] else f"{label}: {item['msg']}")
+        raise MethodError(f"{'; '.join(lines)} (options of {spec.name}: {known})") from error
