@@ -45,3 +45,24 @@ def contact_sheet(
     except (ValueError, OSError) as error:
         raise _fail(error) from error
     typer.echo(f"wrote {out}")
+
+
+@app.command("corpora")
+def corpora(
+    out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or unfinished.")],
+    scenes: Annotated[int, typer.Option(min=1, help="COCO pictures; the other sets are sized by it.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Another seed gives other scenes.")] = 0,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a picture's side.")] = 128,
+    synthetic: Annotated[int, typer.Option(min=1, max=9999, help="Pairs of the synthetic set.")] = 476,
+    only: Annotated[list[str] | None, typer.Option(help="Write this data set only; repeat for several.")] = None,
+) -> None:
+    """Write drawn training data in the layouts of COCO, RefCOCO, ReasonSeg, InstructPix2Pix and the others."""
+    from smartedit.miniature.corpora import write_corpora
+    from smartedit.miniature.stock import Stock
+
+    stock = Stock(seed=seed, count=scenes, size=size, synthetic=synthetic)
+    try:
+        write_corpora(out, stock, only or (), lambda name: typer.echo(f"{name} is complete", err=True))
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+    typer.echo(f"wrote {out}")

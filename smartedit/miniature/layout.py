@@ -72,6 +72,13 @@ def arrange(wishes: Sequence[Wish], backdrop: Backdrop, rng: np.random.Generator
     return Scene(backdrop=backdrop, things=tuple(things))
 
 
+def place_among(scene: Scene, wish: Wish, rng: np.random.Generator) -> Scene:
+    """The scene with one more thing, which stands free; raises NoRoom as `arrange` does."""
+    region = (EDGE, EDGE, 1 - EDGE, 1 - 2 * EDGE)
+    thing = _place(wish, [other.box for other in scene.things], region, scene.backdrop.horizon, rng)
+    return replace(scene, things=(*scene.things, thing))
+
+
 def arrange_with_mirror(wishes: Sequence[Wish], backdrop: Backdrop, rng: np.random.Generator) -> Scene:
     """Place all things on one side, a mirror on the other, and in it every thing's reflection.
 

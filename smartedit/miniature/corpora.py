@@ -1,0 +1,90 @@
+"""Writes the training corpora: drawn scenes in every public data set's own layout."""
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from reason_edit.files import write_text
+from smartedit.miniature.benchmark_set import DatasetFolderError
+from smartedit.miniature.formats import coco, instructpix2pix, magicbrush, reasonseg, refer, synthetic, texts
+from smartedit.miniature.stock import Stock
+
+MARKER = "miniature.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """One data set.
+
+    Attributes:
+        write: Writes it.
+        last: The file that it writes last; where it lies, the set is complete.
+    """
+
+    write: Callable[[Path, Stock], None]
+    last: str
+
+
+CORPORA: dict[str, Corpus] = {
+    "coco": Corpus(write=coco.write, last=coco.INSTANCES.as_posix()),
+    "refcoco": Corpus(write=refer.write, last="refer_seg/refcocog/instances.json"),
+    "grefcoco": Corpus(write=refer.write_grefcoco, last="refer_seg/grefcoco/instances.json"),
+    "reasonseg": Corpus(write=reasonseg.write, last="reason_seg/ReasonSeg/explanatory/train.json"),
+    "instructpix2pix": Corpus(write=instructpix2pix.write, last="clip-filtered-dataset/seeds.json"),
+    "instructpix2pix-hub": Corpus(write=instructpix2pix.write_hub, last=""),
+    "magicbrush": Corpus(write=magicbrush.write, last="MagicBrush/dev/edit_sessions.json"),
+    "magicbrush-hub": Corpus(
+        write=magicbrush.write_hub, last=f"MagicBrush_HF/data/train-00000-of-00001-{magicbrush.HASH}.parquet"
+    ),
+    "llava": Corpus(write=texts.write_llava, last=texts.LLAVA.as_posix()),
+    "cc12m": Corpus(write=texts.write_cc12m, last=texts.CC12M.as_posix()),
+    "synthetic": Corpus(write=synthetic.write, last="SyntheticData/SyntheticData_info_new.json"),
+}
+"""What can be written; `coco` holds the pictures, detections and COCO-Stuff maps that others refer to."""
+
+NEED_COCO = {"refcoco", "grefcoco", "llava"}
+
+
+def write_corpora(
+    out: Path,
+    stock: Stock,
+    only: Collection[str] = (),
+    on_written: Callable[[str], None] = lambda name: None,
+) -> None:
+    """Write the corpora; the same arguments give the same bytes, and what is complete is kept.
+
+    Args:
+        out: The folder; new, empty, or an unfinished one of the same settings.
+        stock: Seed and sizes.
+        only: Names of `CORPORA`, all if empty; the COCO pictures come along where they are referred to.
+        on_written: Called with the name of each data set that is complete.
+
+    Raises:
+        DatasetFolderError: The folder holds something else, or a name is not known.
+    """
+    unknown = sorted(set(only) - set(CORPORA))
+    if unknown:
+        raise DatasetFolderError(f"no corpus {', '.join(unknown)}; there are {', '.join(CORPORA)}")
+    _claim(Path(out), stock)
+    chosen = [name for name in CORPORA if not only or name in only or (name == "coco" and NEED_COCO & set(only))]
+    for name in chosen:
+        corpus = CORPORA[name]
+        if not (corpus.last and (out / corpus.last).is_file()):
+            corpus.write(Path(out), stock)
+        on_written(name)
+
+
+def _claim(out: Path, stock: Stock) -> None:
+    """Make sure that the folder is ours, and mark it."""
+    settings = json.dumps({"content": "miniature corpora", **asdict(stock)}, sort_keys=True) + "\n"
+    marker = out / MARKER
+    if marker.is_file():
+        if marker.read_text(encoding="utf-8") != settings:
+            raise DatasetFolderError(
+                f"{out}: holds miniature corpora of other settings ({marker}); choose another folder"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetFolderError(f"{out}: is not empty and was not begun by this command; choose a new folder")
+    write_text(marker, settings)

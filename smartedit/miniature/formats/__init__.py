@@ -1,0 +1,1 @@
+"""Writers of the public data sets' layouts, one module a data set."""
