@@ -6,11 +6,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from smartedit.model.mllm import Mllm, SeenImages
+from smartedit.model.mllm import Mllm, MllmOutput
 from smartedit.model.sequences import Sequences
 
 ChooseToken = Callable[[Tensor], int]
 """Picks the next token from its scores [vocabulary]."""
+
+
+def sampled(temperature: float, generator: torch.Generator) -> ChooseToken:
+    """Draws at a temperature; the released code has 0.7 and no seed."""
+
+    def choose(scores: Tensor) -> int:
+        chances = (scores.float() / temperature).softmax(dim=-1).cpu()
+        return int(torch.multinomial(chances, 1, generator=generator))
+
+    return choose
 
 
 def greedy(scores: Tensor) -> int:
@@ -38,7 +48,7 @@ class Answer:
 def decode_answer(
     mllm: Mllm,
     sequences: Sequences,
-    seen: SeenImages,
+    pixel_values: Tensor,
     *,
     img_tokens: range,
     eos: int,
@@ -50,7 +60,7 @@ def decode_answer(
     Args:
         mllm: The language model.
         sequences: One request, with the picture spliced in and without padding.
-        seen: The picture.
+        pixel_values: The picture, [1, 3, H, W].
         img_tokens: The ids of the [IMG] tokens.
         eos: Ends the answer.
         choose: How to pick a token; the released code samples at temperature 0.7.
@@ -59,19 +69,19 @@ def decode_answer(
     from transformers import DynamicCache
 
     ids = sequences.input_ids
-    projected: Tensor | None = seen.projected
+    pixels: Tensor | None = pixel_values
     cache = DynamicCache()
     said: list[int] = []
     states: list[Tensor] = []
     position = ids.shape[1]
     while len(said) < max_new_tokens and (not said or said[-1] != eos):
         mask = torch.ones(1, position + len(said), dtype=torch.bool, device=ids.device)
-        output = mllm(ids, attention_mask=mask, projected=projected, cache=cache)
+        output = mllm(ids, attention_mask=mask, pixel_values=pixels, cache=cache)
         last = output.hidden_states[:, -1]
         if said and said[-1] in img_tokens:
             states.append(last[0])
         said.append(choose(mllm.logits(last)[0]))
-        ids, projected = ids.new_tensor([[said[-1]]]), None
+        ids, pixels = ids.new_tensor([[said[-1]]]), None
     width = output.hidden_states.shape[-1]
     return Answer(
         token_ids=said,
@@ -81,8 +91,8 @@ def decode_answer(
 
 
 @torch.no_grad()
-def read_img_states(mllm: Mllm, sequences: Sequences, seen: SeenImages) -> Tensor:
-    """h, the states of the [IMG] tokens, from one pass over request and answer (Eq. 3).
+def read_answer(mllm: Mllm, sequences: Sequences, pixel_values: Tensor) -> MllmOutput:
+    """One pass over request and answer, in which `gather_img_states` finds h (Eq. 3).
 
     The decoder is causal, so a state depends on the tokens up to its own and on nothing else: if the free answer has
     these tokens, its states are these. It does not hold where the model would say something else, which
@@ -91,17 +101,13 @@ def read_img_states(mllm: Mllm, sequences: Sequences, seen: SeenImages) -> Tenso
     Args:
         mllm: The language model.
         sequences: Requests with answers, right-padded, pictures spliced in.
-        seen: The pictures.
-
-    Returns:
-        [B, r, D].
+        pixel_values: The pictures, [B, 3, H, W].
     """
-    output = mllm(sequences.input_ids, attention_mask=sequences.attention_mask, projected=seen.projected)
-    return gather_img_states(output.hidden_states, sequences.img_mask)
+    return mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixel_values)
 
 
 def gather_img_states(hidden_states: Tensor, img_mask: Tensor) -> Tensor:
-    """The states [B, r, D] at the [IMG] positions of [B, L, D]; every row holds equally many."""
+    """h: the states [B, r, D] at the [IMG] positions of [B, L, D]; every row holds equally many."""
     batch, _, width = hidden_states.shape
     return hidden_states[img_mask].view(batch, -1, width)
 

@@ -16,42 +16,34 @@ class MllmError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SeenImages:
-    """What the image encoder makes of pictures.
-
-    Attributes:
-        image_features: v = E_phi(x), [B, P, C], before the projector; what BIM reads.
-        projected: v_mu(x), [B, Q, D], after the projector; what the language model reads. Q = P in LLaVA.
-    """
-
-    image_features: Tensor
-    projected: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class MllmOutput:
-    """What the language model makes of sequences.
+    """What the language model makes of sequences and pictures.
 
     Attributes:
         hidden_states: [B, L, D], after the last norm.
+        image_features: v = E_phi(x), [B, P, C], before the projector; None where no picture was given.
         cache: Keys and values for the next call, where they were asked for.
     """
 
     hidden_states: Tensor
+    image_features: Tensor | None
     cache: Any = None
 
 
 class Mllm(Protocol):
     """What SmartEdit needs of a multimodal language model; `ImageTextMllm` gives it for transformers' models."""
 
-    def look(self, pixel_values: Tensor) -> SeenImages:
-        """Encode pictures [B, 3, H, W], normalized as the encoder expects."""
-        ...
-
     def __call__(
-        self, input_ids: Tensor, *, attention_mask: Tensor, projected: Tensor | None, cache: Any = None
+        self, input_ids: Tensor, *, attention_mask: Tensor, pixel_values: Tensor | None = None, cache: Any = None
     ) -> MllmOutput:
-        """Read sequences whose `IMAGE_PATCH` positions are filled from `projected`, in order."""
+        """Read sequences whose `IMAGE_PATCH` positions are filled from the pictures, in order.
+
+        Args:
+            input_ids: [B, L].
+            attention_mask: [B, L], False at padding; with a cache as long as what was read so far.
+            pixel_values: [B, 3, H, W], normalized as the encoder expects; None behind the first call of a decode.
+            cache: Keys and values of earlier calls, which this call appends to.
+        """
         ...
 
     def logits(self, hidden_states: Tensor) -> Tensor:
@@ -138,50 +130,46 @@ class ImageTextMllm(ModelMixin, ConfigMixin):
         size = self.model.config.vision_config.image_size
         return int(size if isinstance(size, int) else size[0])
 
-    def look(self, pixel_values: Tensor) -> SeenImages:
-        """Encode pictures; see `Mllm.look`."""
-        encoder_dtype = next(p for n, p in self.model.named_parameters() if "vision" in n).dtype
-        seen = self.model.get_image_features(pixel_values.to(encoder_dtype), output_hidden_states=True)
-        features = seen.hidden_states[self.feature_layer]
-        side = int(features.shape[1] ** 0.5)
-        features = features[:, features.shape[1] - side * side :]  # class tokens stand before the patches
-        projected = seen.pooler_output
-        if not isinstance(projected, Tensor):
-            projected = torch.stack(list(projected))
-        return SeenImages(image_features=features, projected=projected)
-
     def forward(
-        self, input_ids: Tensor, *, attention_mask: Tensor, projected: Tensor | None, cache: Any = None
+        self, input_ids: Tensor, *, attention_mask: Tensor, pixel_values: Tensor | None = None, cache: Any = None
     ) -> MllmOutput:
-        """Read sequences; see `Mllm.__call__`. With a `cache` the keys and values of this call are appended to it.
+        """Read sequences and pictures; see `Mllm.__call__`.
 
         Raises:
-            MllmError: Patches and their places differ in number, or an id is beyond the vocabulary.
+            MllmError: Patches and their places differ in number.
         """
-        embeddings = self._embed(input_ids, projected)
+        is_patch = input_ids == IMAGE_PATCH
+        embeddings: Tensor = self.model.get_input_embeddings()(input_ids.masked_fill(is_patch, 0))
+        image_features = None
+        if pixel_values is not None:
+            image_features, projected = self._look(pixel_values)
+            places, patches = int(is_patch.sum()), projected.shape[:-1].numel()
+            if places != patches:
+                raise MllmError(f"the sequences have {places} places for {patches} projected patches")
+            embeddings = embeddings.masked_scatter(is_patch[..., None], projected.to(embeddings.dtype))
         output = self.decoder(
             inputs_embeds=embeddings,
             attention_mask=attention_mask,
             past_key_values=cache,
             use_cache=cache is not None,
         )
-        return MllmOutput(hidden_states=output.last_hidden_state, cache=output.past_key_values)
+        return MllmOutput(hidden_states=output.last_hidden_state, image_features=image_features, cache=cache)
+
+    def _look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """v, and v_mu(x) behind the projector: what BIM and what the language model reads of the pictures."""
+        encoder_dtype = next(p for n, p in self.model.named_parameters() if "vision" in n).dtype
+        seen = self.model.get_image_features(pixel_values.to(encoder_dtype), output_hidden_states=True)
+        features = seen.hidden_states[self.feature_layer]
+        side = int(features.shape[1] ** 0.5)
+        features = features[:, features.shape[1] - side * side :]  # class tokens stand before the patches
+        projected = seen.pooler_output
+        return features, projected if isinstance(projected, Tensor) else torch.stack(list(projected))
 
     def logits(self, hidden_states: Tensor) -> Tensor:
         """Scores of the next token; see `Mllm.logits`."""
         head = self.model.get_output_embeddings()
         scores: Tensor = head(hidden_states.to(head.weight.dtype))
         return scores
-
-    def _embed(self, input_ids: Tensor, projected: Tensor | None) -> Tensor:
-        is_patch = input_ids == IMAGE_PATCH
-        embedding = self.model.get_input_embeddings()
-        embeddings: Tensor = embedding(input_ids.masked_fill(is_patch, 0))
-        if projected is None:
-            return embeddings
-        if int(is_patch.sum()) != projected.shape[:-1].numel():
-            raise MllmError(f"{int(is_patch.sum())} places for {projected.shape[:-1].numel()} projected patches")
-        return embeddings.masked_scatter(is_patch[..., None], projected.to(embeddings.dtype))
 
 
 def extend_vocabulary(mllm: ImageTextMllm, size: int) -> None:

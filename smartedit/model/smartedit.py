@@ -89,19 +89,21 @@ class SmartEdit(nn.Module):
             timesteps: t, [B].
             drop_text: [B], True where the empty text replaces f'.
         """
-        seen = self.mllm.look(pixel_values)
-        hidden_states = self.mllm(
-            sequences.input_ids, attention_mask=sequences.attention_mask, projected=seen.projected
-        ).hidden_states
+        read = self.mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixel_values)
         size = (noisy_latents.shape[-2], noisy_latents.shape[-1])
         conditions = connect(
-            self.qformer, self.bim, hidden_states, seen.image_features, latent_size=size, img_mask=sequences.img_mask
+            self.qformer,
+            self.bim,
+            read.hidden_states,
+            read.image_features,
+            latent_size=size,
+            img_mask=sequences.img_mask,
         )
         text = conditions.text_features
         if drop_text is not None:
             text = torch.where(drop_text[:, None, None], self.empty_text(len(text)).to(text.dtype), text)
         noise = predict_noise(self.unet, noisy_latents, image_latents, timesteps, text, conditions.image_feature)
-        return SmartEditOutput(noise=noise, logits=self.mllm.logits(hidden_states), conditions=conditions)
+        return SmartEditOutput(noise=noise, logits=self.mllm.logits(read.hidden_states), conditions=conditions)
 
 
 def connect(

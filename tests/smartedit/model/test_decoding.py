@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from smartedit.model.decoding import decode_answer, greedy_agreement, read_img_states
-from smartedit.model.mllm import SeenImages
+from smartedit.model.decoding import decode_answer, gather_img_states, greedy_agreement, read_answer
 from smartedit.model.sequences import Sequences, splice
 from smartedit.model.smartedit import connect
 from tests.smartedit.model.conftest import TrainingSetup
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.parity
 class Decode:
     reference: Reference
     setup: TrainingSetup
-    seen: SeenImages
+    pixels: Tensor
 
     def sequences(self, answer: list[int]) -> Sequences:
         ids = [*self.reference.meta["prompt_input_ids_before_removing_placeholder"], *answer]
@@ -37,7 +36,7 @@ class Decode:
 def decode(golden: Path, training_setup: TrainingSetup) -> Decode:
     reference = Reference(golden, "decode")
     pixels = reference.recipe("in.decode_img", **reference.meta["recipe_inputs"]["in.decode_img"])
-    return Decode(reference=reference, setup=training_setup, seen=training_setup.model.mllm.look(pixels))
+    return Decode(reference=reference, setup=training_setup, pixels=pixels)
 
 
 @torch.no_grad()
@@ -47,7 +46,7 @@ def test_reading_the_prompt(decode: Decode) -> None:
     hook = mllm.decoder.register_forward_pre_hook(
         lambda _, args, kwargs: seen_embeddings.append(kwargs["inputs_embeds"]), with_kwargs=True
     )
-    states = mllm(sequences.input_ids, attention_mask=sequences.attention_mask, projected=decode.seen.projected)
+    states = mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=decode.pixels)
     hook.remove()
     assert_close(seen_embeddings[0][0, ::8], decode.reference["out.inputs_embeds_strided"])
     assert_close(states.hidden_states[0, ::8], decode.reference["out.prefill_last_hidden_strided"])
@@ -64,7 +63,7 @@ def test_token_by_token(decode: Decode) -> None:
     answer = decode_answer(
         decode.setup.model.mllm,
         decode.sequences([]),
-        decode.seen,
+        decode.pixels,
         img_tokens=decode.setup.img_tokens,
         eos=decode.setup.reference.meta["llama"]["eos_token_id"],
         choose=follow_the_script,
@@ -81,7 +80,7 @@ def test_free_run(decode: Decode) -> None:
     answer = decode_answer(
         decode.setup.model.mllm,
         decode.sequences([]),
-        decode.seen,
+        decode.pixels,
         img_tokens=decode.setup.img_tokens,
         eos=decode.setup.reference.meta["llama"]["eos_token_id"],
         max_new_tokens=len(expected),
@@ -94,14 +93,15 @@ def test_free_run(decode: Decode) -> None:
 def test_one_pass_gives_the_same_states_and_conditions(decode: Decode) -> None:
     model, reference = decode.setup.model, decode.reference
     sequences = decode.sequences(decode.scripted)
-    states = read_img_states(model.mllm, sequences, decode.seen)
+    read = read_answer(model.mllm, sequences, decode.pixels)
+    states = gather_img_states(read.hidden_states, sequences.img_mask)
     assert_close(states, reference["out.img_token_states"])
     f = model.qformer(states)
     assert_close(f, reference["out.qformer_out"])
     half = f.half()  # the authors round f between QFormer and BIM, and what BIM adds to it
-    text = half + model.bim.text_residual * model.bim.interact(half.float(), decode.seen.image_features)[0].half()
+    text = half + model.bim.text_residual * model.bim.interact(half.float(), read.image_features)[0].half()
     assert_close(text, reference["out.both_condition_embeddings_fp16"], HALF_TOLERANCE)
-    conditions = connect(model.qformer, model.bim, states, decode.seen.image_features, latent_size=(32, 32))
+    conditions = connect(model.qformer, model.bim, states, read.image_features, latent_size=(32, 32))
     strided = conditions.image_feature[:, ::10, ::4, ::4]
     assert_close(strided, reference["out.modulated_image_feature_strided"], HALF_TOLERANCE)
     assert_close(conditions.text_features, reference["out.both_condition_embeddings_fp16"], HALF_TOLERANCE)
@@ -114,17 +114,15 @@ def test_padding_and_neighbours_do_not_move_the_states(decode: Decode) -> None:
     longer = [*ids[:50], *ids[40:]]
     rows = torch.tensor([[*ids, *[0] * (len(longer) - len(ids))], longer])
     both = splice(rows, img_tokens=decode.setup.img_tokens, pad_id=0, num_patches=256)
-    seen = SeenImages(
-        image_features=decode.seen.image_features.repeat(2, 1, 1), projected=decode.seen.projected.repeat(2, 1, 1)
-    )
-    assert_close(read_img_states(model.mllm, both, seen)[:1], decode.reference["out.img_token_states"])
+    hidden = read_answer(model.mllm, both, decode.pixels.repeat(2, 1, 1, 1)).hidden_states
+    assert_close(gather_img_states(hidden, both.img_mask)[:1], decode.reference["out.img_token_states"])
 
 
 @torch.no_grad()
 def test_agreement_says_that_this_model_would_not_give_this_answer(decode: Decode) -> None:
     mllm, sequences = decode.setup.model.mllm, decode.sequences(decode.scripted)
     hidden = mllm(
-        sequences.input_ids, attention_mask=sequences.attention_mask, projected=decode.seen.projected
+        sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=decode.pixels
     ).hidden_states
     argmax = decode.reference.meta["unscripted_argmax_at_each_scripted_step"]
     hits = [a == s for a, s in zip(argmax, decode.scripted, strict=True) if s in decode.setup.img_tokens]

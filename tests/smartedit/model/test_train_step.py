@@ -92,7 +92,7 @@ def step(training_setup: TrainingSetup, batch: EditBatch) -> Step:
             ("sample", model.unet, lambda a, k, o: a[0]),
             ("context", model.unet, lambda a, k, o: a[2]),
             ("clip", model.bim, lambda a, k, o: a[1]),
-            ("projected", model.mllm, lambda a, k, o: k["projected"]),
+            ("projected", model.mllm.model.model.multi_modal_projector, lambda a, k, o: o),
         ]
     ]
     for name, parameter in model.named_parameters():
