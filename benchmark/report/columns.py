@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from benchmark.protocols import METRICS
+
 JUDGE_PREFIX = "judge:"
 """Metrics of a model that judges carry this prefix, so that they never stand in the column of the human Ins-align."""
 
@@ -46,31 +48,25 @@ class MetricColumn:
         return "" if low != low else minus(f"[{low:.{self.interval_digits}f}, {high:.{self.interval_digits}f}]")
 
 
-PAPER_COLUMNS = (
-    MetricColumn(name="background_psnr", title="PSNR", higher_is_better=True, interval_digits=2, unit="dB"),
-    MetricColumn(name="background_ssim", title="SSIM", higher_is_better=True),
-    MetricColumn(name="background_lpips", title="LPIPS", higher_is_better=False),
-    MetricColumn(name="clip_score", title="CLIP", higher_is_better=True, interval_digits=2),
-    MetricColumn(name="ins_align", title="Ins-align", higher_is_better=True),
-)
+PAPER_METRICS = ("background_psnr", "background_ssim", "background_lpips", "clip_score", "ins_align")
 """The columns of the paper's Table 1, in its order."""
 
-FURTHER_COLUMNS = (
-    MetricColumn(name="background_mse", title="MSE", higher_is_better=False, digits=5, interval_digits=5),
-    MetricColumn(
-        name="background_psnr_registered", title="PSNR, registered", higher_is_better=True, interval_digits=2, unit="dB"
-    ),
-    MetricColumn(
-        name="registration_dx", title="shift x", higher_is_better=None, digits=2, interval_digits=2, unit="px"
-    ),
-    MetricColumn(
-        name="registration_dy", title="shift y", higher_is_better=None, digits=2, interval_digits=2, unit="px"
-    ),
-    MetricColumn(name="registration_scale", title="scale", higher_is_better=None, digits=4, interval_digits=4),
-)
 REGISTRATION = ("background_psnr_registered", "registration_dx", "registration_dy", "registration_scale")
 
-COLUMNS = {column.name: column for column in (*PAPER_COLUMNS, *FURTHER_COLUMNS)}
+DIGITS = {"background_mse": 5, "registration_dx": 2, "registration_dy": 2, "registration_scale": 4}
+INTERVAL_DIGITS = {"background_psnr": 2, "background_psnr_registered": 2, "clip_score": 2, **DIGITS}
+
+COLUMNS = {
+    name: MetricColumn(
+        name=name,
+        title=metric.title,
+        higher_is_better={"higher": True, "lower": False, "neither": None}[metric.better],
+        digits=DIGITS.get(name, 3),
+        interval_digits=INTERVAL_DIGITS.get(name, 3),
+        unit=metric.unit,
+    )
+    for name, metric in METRICS.items()
+} | {"ins_align": MetricColumn(name="ins_align", title="Ins-align", higher_is_better=True)}
 
 
 def column_of(metric: str) -> MetricColumn:
@@ -85,7 +81,7 @@ def column_of(metric: str) -> MetricColumn:
 def main_columns(metrics: set[str]) -> list[MetricColumn]:
     """The columns of the main table: the paper's that were measured (or asked for), then one for each judge."""
     judges = sorted(m for m in metrics if m.startswith(JUDGE_PREFIX))
-    return [c for c in PAPER_COLUMNS if c.name in metrics] + [column_of(m) for m in judges]
+    return [COLUMNS[m] for m in PAPER_METRICS if m in metrics] + [column_of(m) for m in judges]
 
 
 def further_columns(metrics: set[str]) -> list[MetricColumn]:

@@ -10,6 +10,7 @@ from benchmark.statistics import Summary, summarise
 from reason_edit.schema import Category, EditSample
 
 REFERENCE = "reference"
+REWRITES = "prompt-rewrite"
 SEES_MASK = frozenset({"mask-given", "compositing"})
 
 
@@ -27,14 +28,16 @@ class MethodInfo:
 
     @property
     def section(self) -> str:
-        """Which methods it may be compared with: editors, those that see the mask, or references."""
+        """Which methods it competes with; the titles are `SECTIONS`."""
         if REFERENCE in self.tags:
             return "References"
-        return "Given the mask, or compositing" if SEES_MASK & set(self.tags) else "Editors"
+        if SEES_MASK & set(self.tags):
+            return "Given the mask, or compositing"
+        return "Rewriting the prompt" if REWRITES in self.tags else "Editors"
 
 
 CATEGORY_ORDER = {category: place for place, category in enumerate(Category)}
-SECTIONS = ("Editors", "Given the mask, or compositing", "References")
+SECTIONS = ("Editors", "Rewriting the prompt", "Given the mask, or compositing", "References")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from benchmark.protocols import PROTOCOLS
 from benchmark.report.columns import REGISTRATION, MetricColumn, column_of, further_columns, main_columns
 from benchmark.report.content import SECTIONS, MethodInfo, ReportContent
 from benchmark.statistics import CATEGORY_GROUPS, OVERALL, REASONING, UNDERSTANDING, Group, Summary
@@ -212,9 +213,19 @@ def main_table(content: ReportContent, protocol: str) -> Table:
     """The layout of the paper's Table 1: both scenarios, micro means over samples."""
     columns = main_columns(content.metrics(protocol))
     blocks = [Block(group=g, columns=columns, title=g.title, covers=g) for g in (UNDERSTANDING, REASONING)]
-    return methods_table(
-        content, protocol, "main", "Means over samples (micro), in the layout of the paper's Table 1", blocks
-    )
+    title = "Means over samples (micro), in the layout of the paper's Table 1"
+    table = methods_table(content, protocol, "main", title, blocks)
+    return replace(table, notes=(*protocol_notes(content, protocol), *table.notes))
+
+
+def protocol_notes(content: ReportContent, protocol: str) -> list[str]:
+    """What the protocol does, and the networks behind its scores."""
+    notes = [f"{protocol}: {PROTOCOLS[protocol].summary}"] if protocol in PROTOCOLS else []
+    networks = content.settings.get("protocols", {}).get(protocol, {}).get("networks", {})
+    named = [
+        f"{kind.upper()} is {n['name']} (sha256 {n['sha256'][:12]})" for kind, n in networks.items() if "name" in n
+    ]
+    return notes + ([f"Networks: {', '.join(named)}."] if named else [])
 
 
 def scenario_tables(content: ReportContent, protocol: str) -> list[Table]:

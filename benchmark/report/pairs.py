@@ -21,12 +21,12 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """
     first = comparisons[0]
     column = column_of(first.metric)
-    names = ("First", "Second", "First − second", "p", "p (Holm)", "n/N", "Infinite", "Detectable")
     rows = []
+    infinite = any(c.infinite_first or c.infinite_second or c.infinite_both for c in comparisons)
+    names = ("First", "Second", "Difference", "p", "p (Holm)", "n/N", "Detectable", *(["Infinite"] if infinite else []))
     testable = [c for c in comparisons if c.pairs]
     for c in testable:
         significant = c.p_holm <= ALPHA
-        left_out = c.infinite_first, c.infinite_second, c.infinite_both
         rows.append(
             (
                 Cell(text=c.first),
@@ -40,17 +40,18 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
                 Cell(text=format_p(c.p), value=c.p),
                 Cell(text=format_p(c.p_holm), best=significant, value=c.p_holm),
                 Cell(text=f"{c.pairs}/{c.total}", value=c.pairs),
-                Cell(text=" / ".join(map(str, left_out)) if any(left_out) else "0", value=sum(left_out)),
                 Cell(text=_number(c.minimal_detectable, column.digits), value=c.minimal_detectable),
+                *([_infinite_cell(c)] if infinite else []),
             )
         )
     notes = [
         f"Paired permutation test ({FLIPS} random sign flips, all for few pairs) on the samples that both methods "
         "score; Holm's correction over the pairs of this table; intervals: bootstrap of the differences by category.",
-        f"Detectable: the true difference that such a test finds with power {POWER} at alpha {ALPHA}. "
+        f"Difference: first − second. Detectable: the true difference that such a test finds with power {POWER} at "
+        f"alpha {ALPHA}. "
         "Bold: significant after correction.",
     ]
-    if any(c.infinite_first or c.infinite_second or c.infinite_both for c in comparisons):
+    if infinite:
         notes.append(
             "Infinite: samples left out because the score is infinite for the first only / the second only / both. "
             "background_mse is finite for all of them and compares them too."
@@ -65,6 +66,11 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         notes=tuple(notes),
         intervals=True,
     )
+
+
+def _infinite_cell(comparison: Comparison) -> Cell:
+    counts = comparison.infinite_first, comparison.infinite_second, comparison.infinite_both
+    return Cell(text=" / ".join(map(str, counts)) if any(counts) else "0", value=sum(counts))
 
 
 def pair_tables(content: ReportContent, protocol: str, metrics: Sequence[str]) -> list[Table]:

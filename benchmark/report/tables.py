@@ -7,9 +7,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 from benchmark.report.layout import Cell, Heading, Table
-from benchmark.statistics import Summary
 
 
 def markdown_table(table: Table) -> str:
@@ -131,13 +131,21 @@ def latex_document(tables: Sequence[str], comment: str) -> str:
     )
 
 
-def csv_summaries(summaries: Sequence[Summary]) -> str:
-    """Summaries as CSV, one line a method, group and metric; NaN is empty, infinity is `inf`."""
+def csv_rows(rows: Sequence[Any], row_type: type) -> str:
+    """Dataclasses as CSV, one line each; NaN is empty, infinity is `inf`.
+
+    Args:
+        rows: Instances of `row_type`.
+        row_type: A dataclass, whose fields are the columns.
+
+    Returns:
+        CSV with a header.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = [f.name for f in fields(Summary)]
+    names = [f.name for f in fields(row_type)]
     writer.writerow(names)
-    writer.writerows([csv_value(getattr(summary, name)) for name in names] for summary in summaries)
+    writer.writerows([csv_value(getattr(row, name)) for name in names] for row in rows)
     return out.getvalue()
 
 

@@ -54,7 +54,7 @@ def test_a_metric_that_was_not_measured_is_a_dash() -> None:
 
 
 def test_a_judge_never_stands_in_the_human_column() -> None:
-    assert [c.title for c in main_columns({"clip_score", "judge:qwen"})] == ["CLIP", "judge qwen"]
+    assert [c.title for c in main_columns({"clip_score", "judge:qwen"})] == ["CLIP score", "judge qwen"]
     titles = [c.title for c in main_columns({"ins_align", "judge:qwen", "background_psnr", "unheard_of"})]
     assert titles == ["PSNR", "Ins-align", "judge qwen"]
 

@@ -86,7 +86,7 @@ function scoreList(sample, method) {
 function isBest(sample, method, metric) {
   const better = metricsNow()[metric].better;
   if (better === null || state.methods.size < 2) return false;
-  const fair = [...state.methods].filter((m) => !data.methods[m].tags.some((t) => ["reference", "mask-given", "compositing"].includes(t)));
+  const fair = [...state.methods].filter((m) => !data.methods[m].tags.some((t) => ["reference", "mask-given", "compositing", "prompt-rewrite"].includes(t)));
   if (fair.length < 2 || !fair.includes(method)) return false;
   const values = fair.map((m) => scoreOf(sample, m, metric)).filter((value) => value !== null);
   const best = better ? Math.max(...values) : Math.min(...values);
