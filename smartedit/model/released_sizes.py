@@ -16,13 +16,18 @@ from smartedit.config.model import (
 from smartedit.model.released_sources import ReleasedError, ReleasedFolders, read_json
 
 
-def read_sizes(folders: ReleasedFolders, lora: LoraConfig) -> ModelConfig:
+def read_sizes(folders: ReleasedFolders, lora: LoraConfig, usual: ModelConfig) -> ModelConfig:
     """The sizes that the ingredients' own config files state, in the form of the released code.
+
+    Args:
+        folders: The ingredients.
+        lora: Rank and scale of the adapters.
+        usual: Has the sizes that no file states: those of QFormer, BIM and sampling.
 
     Raises:
         ReleasedError: A config file is missing or lacks a size.
     """
-    config = as_released(ModelConfig())
+    config = as_released(usual)
     unet = read_json(folders.instruct_diffusion / "unet" / "config.json", "--instruct-diffusion")
     clip = read_json(clip_folder(folders) / "config.json", "--clip")
     llava = folders.llava / "config.json"
