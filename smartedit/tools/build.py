@@ -1,0 +1,167 @@
+"""Tools by name: the only place that knows which class stands behind a name and where its weights are."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smartedit.config.synthesis import GrounderConfig, InpainterConfig, ScorerConfig, SegmenterConfig, WriterConfig
+from smartedit.tools.annotations import CocoAnnotations
+from smartedit.tools.exemplar_inpainter import CutOut, ExemplarInpainter
+from smartedit.tools.protocols import (
+    Grounder,
+    ImageTextScorer,
+    Inpainter,
+    InstructionWriter,
+    Segmenter,
+    ToolUnavailable,
+)
+
+
+def build_grounder(config: GrounderConfig, truth: CocoAnnotations | None) -> Grounder:
+    """The grounder of a name.
+
+    Args:
+        config: The name and its settings.
+        truth: Ground truth of the run's pictures, where there is one.
+
+    Raises:
+        ToolUnavailable: Unknown name, weights missing, or no ground truth.
+    """
+    if config.name == "annotations":
+        return _need_truth(truth, "grounder")
+    builder = _builder(config.name, {"groundingdino": _groundingdino, "grounding-dino-hf": _grounding_dino_hf})
+    grounder: Grounder = builder(config)
+    return grounder
+
+
+def build_segmenter(config: SegmenterConfig, truth: CocoAnnotations | None) -> Segmenter:
+    """The segmenter of a name; raises as `build_grounder` does."""
+    if config.name == "annotations":
+        return _need_truth(truth, "segmenter")
+    segmenter: Segmenter = _builder(config.name, {"sam": _sam, "sam-hf": _sam_hf})(config)
+    return segmenter
+
+
+def build_inpainter(config: InpainterConfig, bank: Mapping[str, Sequence[CutOut]]) -> Inpainter:
+    """The inpainter of a name.
+
+    Args:
+        config: The name and its settings.
+        bank: Cut-outs by kind, for the exemplar inpainter.
+
+    Raises:
+        ToolUnavailable: Unknown name, weights missing, or an empty bank.
+    """
+    if config.name == "exemplar":
+        if not bank:
+            raise ToolUnavailable(
+                "exemplar: no cut-outs; give annotated pictures with whole, uncovered things, or set bank to a folder "
+                "<kind>/*.png"
+            )
+        return ExemplarInpainter(bank, radius=config.radius)
+    inpainter: Inpainter = _builder(config.name, {"opencv": _opencv, "diffusion": _diffusion})(config)
+    return inpainter
+
+
+def build_writer(config: WriterConfig, cache: Path) -> InstructionWriter:
+    """The writer of a name.
+
+    Args:
+        config: The name and its settings.
+        cache: Where a language model's answers are kept, unless the configuration names another folder.
+
+    Raises:
+        ToolUnavailable: Unknown name, weights missing, or an endpoint's address missing.
+    """
+    if config.name == "template":
+        from smartedit.tools.instruction_writer import TemplateWriter
+
+        return TemplateWriter(config.count)
+    if config.name in ("endpoint", "transformers"):
+        from smartedit.tools.language_models import build_language_model
+        from smartedit.tools.llm_writer import LanguageModelWriter
+
+        folder = Path(config.cache) if config.cache else cache
+        return LanguageModelWriter(
+            build_language_model(config), cache=folder, count=config.count, give_up_after=config.give_up_after
+        )
+    writer: InstructionWriter = _builder(config.name, {"template": _none, "endpoint": _none, "transformers": _none})(
+        config
+    )
+    return writer
+
+
+def build_scorer(config: ScorerConfig) -> ImageTextScorer | None:
+    """CLIP, if a model is configured; raises `ToolUnavailable` when it cannot be loaded."""
+    if config.clip is None:
+        return None
+    from smartedit.tools.clip_scorer import ClipScorer
+
+    return ClipScorer.load(config.clip, device=config.device)
+
+
+def _builder(name: str, known: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return _from_outside(name)
+    names = ", ".join(sorted({"annotations", "exemplar", *known}))
+    raise ToolUnavailable(f"no tool {name!r}; known are {names}, or write package.module:factory")
+
+
+def _from_outside(name: str) -> Callable[[Any], Any]:
+    module_name, _, attribute = name.partition(":")
+    try:
+        factory: Callable[[Any], Any] = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ToolUnavailable(f"tool {name!r}: {error}") from error
+    return factory
+
+
+def _need_truth(truth: CocoAnnotations | None, what: str) -> CocoAnnotations:
+    if truth is None:
+        raise ToolUnavailable(
+            f"{what} 'annotations' needs pictures.annotations, a COCO detection file; or choose a model as {what}"
+        )
+    return truth
+
+
+def _none(config: WriterConfig) -> InstructionWriter:
+    raise AssertionError(config.name)
+
+
+def _groundingdino(config: GrounderConfig) -> Grounder:
+    from smartedit.tools.groundingdino import GroundingDinoGrounder
+
+    return GroundingDinoGrounder.load(config)
+
+
+def _grounding_dino_hf(config: GrounderConfig) -> Grounder:
+    from smartedit.tools.grounding_dino_hf import GroundingDinoHFGrounder
+
+    return GroundingDinoHFGrounder.load(config)
+
+
+def _sam(config: SegmenterConfig) -> Segmenter:
+    from smartedit.tools.sam import SamSegmenter
+
+    return SamSegmenter.load(config)
+
+
+def _sam_hf(config: SegmenterConfig) -> Segmenter:
+    from smartedit.tools.sam_hf import SamHFSegmenter
+
+    return SamHFSegmenter.load(config)
+
+
+def _opencv(config: InpainterConfig) -> Inpainter:
+    from smartedit.tools.opencv_inpainter import OpenCVInpainter
+
+    return OpenCVInpainter(config.radius)
+
+
+def _diffusion(config: InpainterConfig) -> Inpainter:
+    from smartedit.tools.diffusion_inpainter import DiffusionInpainter
+
+    return DiffusionInpainter.load(config)
