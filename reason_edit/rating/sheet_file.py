@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
+from markupsafe import Markup
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from reason_edit.files import write_text
@@ -100,11 +101,15 @@ def write_sheets(
             "part": f"{part + 1}-of-{parts}",
             **_contents(sheet, chosen, store, pictures),
         }
-        scripts = [(PACKAGE / "static" / name).read_text(encoding="utf-8") for name in SCRIPTS]
-        css = (PACKAGE / "static" / "rate.css").read_text(encoding="utf-8")
+        scripts, css = [_own_file(name) for name in SCRIPTS], _own_file("rate.css")
         write_text(path, TEMPLATES.get_template("sheet.html").render(study=study, css=css, scripts=scripts))
         paths.append(path)
     return paths
+
+
+def _own_file(name: str) -> Markup:
+    """A script or style of ours, which stands in the page as it is."""
+    return Markup((PACKAGE / "static" / name).read_text(encoding="utf-8"))
 
 
 def _contents(sheet: Sheet, chosen: Sequence[int], store: Store, pictures: Pictures) -> dict[str, object]:

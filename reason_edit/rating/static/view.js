@@ -2,7 +2,8 @@
 // The rater's page: shows one item, takes one answer, and says that it is saved only after the backend has said so.
 // A backend has open(place | null) and answer(post); server.js and sheet.js are the two that exist.
 
-const QUIET_MS = 250; // an answer this soon after a new item is the second half of a double click
+const QUIET_MS = 250; // an answer this soon after a new item was meant for the item before
+const DOUBLE_MS = 500; // a click this soon after an answer is the second half of a double click
 const RETRY_MS = [500, 1000, 2000, 4000];
 const MAIN = document.getElementById("item");
 const by = (id) => document.getElementById(id);
@@ -17,6 +18,7 @@ function startRating(backend) {
   let item = null;
   let ready = false;
   let shownAt = 0;
+  let answeredAt = -DOUBLE_MS;
   let hiddenSince = null;
   let flickering = null;
 
@@ -135,6 +137,7 @@ function startRating(backend) {
     if (!ready || performance.now() - shownAt < QUIET_MS) return;
     ready = false;
     enable(false);
+    answeredAt = performance.now();
     const revising = item.answer !== null;
     const post = {
       item: item.item, answer: value, believed: item.answer,
@@ -173,7 +176,9 @@ function startRating(backend) {
     if (document.hidden) hiddenSince = performance.now();
     else if (hiddenSince !== null) { shownAt += performance.now() - hiddenSince; hiddenSince = null; }
   });
-  buttons.forEach((b) => b.addEventListener("click", (e) => { if (e.detail < 2) answer(b.dataset.answer); }));
+  buttons.forEach((b) => b.addEventListener("click", (e) => {
+    if (e.detail === 0 || performance.now() - answeredAt >= DOUBLE_MS) answer(b.dataset.answer);
+  }));
   // Space holds the picture before; it must not press the button that the mouse pressed last.
   document.addEventListener("click", (e) => { if (e.detail > 0 && !by("about").open) document.activeElement?.blur(); });
   by("back").addEventListener("click", () => step(-1));
