@@ -130,6 +130,15 @@ class ImageTextMllm(ModelMixin, ConfigMixin):
         size = self.model.config.vision_config.image_size
         return int(size if isinstance(size, int) else size[0])
 
+    @property
+    def num_patches(self) -> int:
+        """Places that a picture takes in a sequence."""
+        config = self.model.config
+        patch = config.vision_config.patch_size
+        side = self.image_size // int(patch if isinstance(patch, int) else patch[0])
+        shrink = float(getattr(config, "downsample_ratio", 1.0))  # InternVL merges neighbouring patches
+        return int(side * side * shrink * shrink)
+
     def forward(
         self, input_ids: Tensor, *, attention_mask: Tensor, pixel_values: Tensor | None = None, cache: Any = None
     ) -> MllmOutput:

@@ -1,0 +1,325 @@
+"""SmartEdit as a pipeline of diffusers: pictures and instructions in, edited pictures out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from torch import Tensor
+
+from smartedit.inference.conditioning import Reader, Reading, ReadingCache, reading_key
+from smartedit.inference.sampling import Guidance, denoise
+from smartedit.model import bim as _bim  # noqa: F401  (diffusers finds a part's class in a module that is imported)
+from smartedit.model.bim import Bim
+from smartedit.model.images import autoencoder_pixels, keep_unedited, to_pictures, trained_size, upright
+from smartedit.model.mllm import ImageTextMllm
+from smartedit.model.prompts import OUR_PROMPTS, Phrasing, Prompts
+from smartedit.model.qformer import QFormer
+from smartedit.model.smartedit import Conditions, connect
+from smartedit.model.text import EmptyText
+from smartedit.model.tokenizer import VocabularyError, read_layout
+from smartedit.model.unet import SmartEditUNet
+
+StepCallback = Callable[["SmartEditPipeline", int, Any, dict[str, Tensor]], dict[str, Tensor]]
+
+
+@dataclass
+class SmartEditPipelineOutput(BaseOutput):
+    """What the pipeline gives.
+
+    Attributes:
+        images: The edited pictures, each of its source's size (`output_type="pil"`), or latents (`"latent"`).
+        answers: What the model said, where it was asked to; None otherwise.
+        agreements: Share of the [IMG] tokens that the model would have said itself.
+        composited: Whether the original was put back where little changed.
+    """
+
+    images: list[Image.Image] | Tensor
+    answers: list[str | None]
+    agreements: list[float]
+    composited: bool
+
+
+class SmartEditPipeline(DiffusionPipeline):
+    """Edits pictures by instruction (paper, section 4).
+
+    Loading, saving, `to`, offloading, progress bar and schedulers are those of diffusers.
+    """
+
+    model_cpu_offload_seq = "mllm->qformer->bim->unet->vae"
+    _exclude_from_cpu_offload = ("empty_text",)
+    _optional_components = ("bim",)
+    _callback_tensor_inputs = ("latents",)
+
+    def __init__(
+        self,
+        mllm: ImageTextMllm,
+        tokenizer: Any,
+        qformer: QFormer,
+        bim: Bim | None,
+        unet: SmartEditUNet,
+        vae: AutoencoderKL,
+        scheduler: Any,
+        empty_text: EmptyText,
+        num_img_tokens: int = 32,
+        max_text_tokens: int = 256,
+        image_size: int = 256,
+        num_inference_steps: int = 100,
+        guidance_scale: float = 7.5,
+        image_guidance_scale: float = 1.5,
+        system: str = OUR_PROMPTS.system,
+        request: str = OUR_PROMPTS.phrasings[0].request,
+        answer: str = OUR_PROMPTS.phrasings[0].answer,
+    ) -> None:
+        """Put parts together.
+
+        Args:
+            mllm: The language model.
+            tokenizer: With the added tokens.
+            qformer: Q_beta.
+            bim: The interaction module, or None.
+            unet: The denoiser.
+            vae: The autoencoder.
+            scheduler: Any of diffusers' that steps on its own.
+            empty_text: Features of the empty text.
+            num_img_tokens: r.
+            max_text_tokens: Longest conversation in tokens, picture not counted.
+            image_size: Side of the trained square in pixels.
+            num_inference_steps: Denoising steps where a call does not say.
+            guidance_scale: s_T where a call does not say.
+            image_guidance_scale: s_I where a call does not say.
+            system: System text that the model was trained with.
+            request: Request that it was trained with, `[cap]` where picture and instruction go.
+            answer: Answer that it was trained with, ending in ` [img].`.
+
+        Raises:
+            VocabularyError: Tokenizer and model disagree.
+        """
+        super().__init__()
+        self.register_modules(
+            mllm=mllm,
+            tokenizer=tokenizer,
+            qformer=qformer,
+            bim=bim,
+            unet=unet,
+            vae=vae,
+            scheduler=scheduler,
+            empty_text=empty_text,
+        )
+        self.register_to_config(
+            num_img_tokens=num_img_tokens,
+            max_text_tokens=max_text_tokens,
+            image_size=image_size,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
+            system=system,
+            request=request,
+            answer=answer,
+        )
+        self.layout = read_layout(tokenizer, num_img_tokens)
+        if mllm.vocab_size < self.layout.vocab_size:
+            raise VocabularyError(
+                f"the tokenizer has {self.layout.vocab_size} tokens, the language model {mllm.vocab_size} rows: "
+                f"they belong to different models, or the {3 + num_img_tokens} added tokens were not given rows"
+            )
+        self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.readings = ReadingCache()
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Image.Image | Sequence[Image.Image],
+        instruction: str | Sequence[str],
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        image_guidance_scale: float | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        square: bool = False,
+        keep_original: bool = False,
+        speak: bool = False,
+        eta: float | None = None,
+        output_type: str = "pil",
+        callback_on_step_end: StepCallback | None = None,
+        return_dict: bool = True,
+    ) -> SmartEditPipelineOutput | tuple[list[Image.Image] | Tensor]:
+        """Edit pictures.
+
+        Args:
+            image: A picture or a batch; each is turned as its EXIF note says.
+            instruction: What to change; one text for all pictures, or one for each.
+            num_inference_steps: Denoising steps.
+            guidance_scale: s_T, the strength of the instruction.
+            image_guidance_scale: s_I, the strength of the source picture.
+            generator: One for all draws, or one for each picture, which makes a picture independent of its batch.
+            latents: Noise to start from, [B, 4, h, w], instead of drawn noise.
+            square: Squash every picture into the trained square, as the released code does; otherwise the aspect
+                ratio is kept at the square's area.
+            keep_original: Put the original back where little changed (compositing; the output says so).
+            speak: Let the model answer freely first and give the answer back; slower.
+            eta: For schedulers that know it.
+            output_type: `pil`, or `latent` for a batch of equal sizes.
+            callback_on_step_end: Called with pipeline, step, timestep and `{"latents": ...}`; gives them back.
+            return_dict: False for a plain tuple of the pictures.
+
+        Returns:
+            Edited pictures of their sources' sizes.
+
+        Raises:
+            PictureError: A picture is too small or too narrow.
+            PromptError: An instruction is empty or too long.
+            SamplingError: The latents are not finite.
+            ValueError: Numbers of pictures, instructions and generators differ.
+        """
+        sources = [upright(i) for i in ([image] if isinstance(image, Image.Image) else image)]
+        instructions = [instruction] * len(sources) if isinstance(instruction, str) else list(instruction)
+        generators = generator if generator is None or isinstance(generator, torch.Generator) else list(generator)
+        for name, values in (("instructions", instructions), ("generators", generators)):
+            if isinstance(values, list) and len(values) != len(sources):
+                raise ValueError(f"{len(sources)} pictures but {len(values)} {name}")
+        settings = self.config
+        guidance = Guidance(
+            scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
+            image_scale=settings.image_guidance_scale if image_guidance_scale is None else image_guidance_scale,
+        )
+        steps = num_inference_steps or settings.num_inference_steps
+        readings = self.read(sources, instructions, speak=speak)
+        sizes = [trained_size(*s.size, settings.image_size, square=square) for s in sources]
+        finished: dict[int, Tensor] = {}
+        for size in dict.fromkeys(sizes):
+            rows = [i for i, other in enumerate(sizes) if other == size]
+            results = self._edit_equal_sizes(
+                [sources[i] for i in rows],
+                [readings[i] for i in rows],
+                size,
+                guidance,
+                steps,
+                generators if not isinstance(generators, list) else [generators[i] for i in rows],
+                None if latents is None else latents[rows],
+                callback_on_step_end,
+                eta,
+            )
+            finished.update(zip(rows, results, strict=True))
+        images = self._finish(sources, [finished[i] for i in range(len(sources))], output_type, keep_original)
+        self.maybe_free_model_hooks()
+        if not return_dict:
+            return (images,)
+        return SmartEditPipelineOutput(
+            images=images,
+            answers=[r.answer for r in readings],
+            agreements=[r.agreement for r in readings],
+            composited=keep_original and output_type == "pil",
+        )
+
+    def read(
+        self, sources: Sequence[Image.Image], instructions: Sequence[str], *, speak: bool = False
+    ) -> list[Reading]:
+        """H and v of upright pictures and instructions; those read before come from the cache."""
+        reader = Reader(
+            mllm=self.mllm,
+            tokenizer=self.tokenizer,
+            layout=self.layout,
+            prompts=Prompts(
+                system=self.config.system,
+                phrasings=(Phrasing(request=self.config.request, answer=self.config.answer),),
+            ),
+            max_tokens=self.config.max_text_tokens,
+        )
+        keys = [
+            reading_key(i, text, speak, self.mllm.dtype, self.config.request, self.config.answer)
+            for i, text in zip(sources, instructions, strict=True)
+        ]
+        new = [i for i, key in enumerate(keys) if self.readings.get(key) is None and key not in keys[:i]]
+        fresh: dict[str, Reading] = {}
+        if new:
+            read = reader.speak if speak else reader.read
+            found = read([sources[i] for i in new], [instructions[i] for i in new])
+            fresh = {keys[i]: reading for i, reading in zip(new, found, strict=True)}
+        for key, reading in fresh.items():
+            self.readings.put(key, reading)
+        return [fresh.get(key) or self._kept(key) for key in keys]
+
+    def _kept(self, key: str) -> Reading:
+        reading = self.readings.get(key)
+        assert reading is not None
+        return reading
+
+    def _edit_equal_sizes(
+        self,
+        sources: list[Image.Image],
+        readings: list[Reading],
+        size: tuple[int, int],
+        guidance: Guidance,
+        steps: int,
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: Tensor | None,
+        callback: StepCallback | None,
+        eta: float | None,
+    ) -> Tensor:
+        """Latents of one batch whose pictures are edited at one size."""
+        device = self._execution_device
+        height, width = size[1] // self.vae_scale_factor, size[0] // self.vae_scale_factor
+        conditions = connect(
+            self.qformer,
+            self.bim,
+            torch.stack([r.hidden_states for r in readings]).to(device),
+            torch.stack([r.image_features for r in readings]).to(device),
+            latent_size=(height, width),
+        )
+        pixels = autoencoder_pixels(sources, size).to(device, self.vae.dtype)
+        image_latents = self.vae.encode(pixels).latent_dist.mode().float()
+        self.scheduler.set_timesteps(steps, device=device)
+        shape = (len(sources), self.vae.config.latent_channels, height, width)
+        if latents is None:
+            latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        elif latents.shape != shape:
+            raise ValueError(f"latents are {tuple(latents.shape)}, these pictures need {shape}")
+        with self.progress_bar(total=steps) as progress:
+
+            def on_step(step: int, timestep: Any, now: Tensor) -> Tensor:
+                progress.update()
+                return now if callback is None else callback(self, step, timestep, {"latents": now})["latents"]
+
+            return denoise(
+                self.unet,
+                self.scheduler,
+                latents=latents.to(device, torch.float32) * self.scheduler.init_noise_sigma,
+                image_latents=image_latents,
+                conditions=_on(conditions, device),
+                empty_text=self.empty_text(1).to(device),
+                guidance=guidance,
+                generator=generator,
+                on_step=on_step,
+                eta=eta,
+            )
+
+    def _finish(
+        self, sources: list[Image.Image], latents: list[Tensor], output_type: str, keep_original: bool
+    ) -> list[Image.Image] | Tensor:
+        if output_type == "latent":
+            return torch.stack(latents)
+        if output_type != "pil":
+            raise ValueError(f"output_type {output_type!r} is not known; there are pil and latent")
+        images: list[Image.Image] = []
+        for source, latent in zip(sources, latents, strict=True):
+            scaled = (latent / self.vae.config.scaling_factor).to(self.vae.dtype)
+            edited = to_pictures(self.vae.decode(scaled[None]).sample)[0]
+            if keep_original:
+                images.append(keep_unedited(source, edited))
+            else:
+                images.append(edited.resize(source.size, Image.Resampling.BICUBIC))
+        return images
+
+
+def _on(conditions: Conditions, device: torch.device) -> Conditions:
+    feature = conditions.image_feature
+    return Conditions(
+        text_features=conditions.text_features.to(device),
+        image_feature=None if feature is None else feature.to(device),
+    )
