@@ -18,12 +18,15 @@ def reason_edit(
     out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or unfinished.")],
     seed: Annotated[int, typer.Option(help="Another seed gives other scenes.")] = 0,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a picture's side.")] = 128,
+    seen_clues: Annotated[
+        bool, typer.Option("--seen-clues", help="Reasoning by clues that training data use.")
+    ] = False,
 ) -> None:
     """Write 219 drawn samples in the layout of Reason-Edit; exact targets lie in OUT/answers."""
     from smartedit.miniature.benchmark_set import write_reason_edit
 
     try:
-        write_reason_edit(out, seed=seed, size=size)
+        write_reason_edit(out, seed=seed, size=size, seen_clues=seen_clues)
     except (ValueError, OSError) as error:
         raise _fail(error) from error
     typer.echo(f"wrote {out}")

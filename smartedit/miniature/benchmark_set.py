@@ -17,6 +17,7 @@ from reason_edit.tables import write_rows
 from smartedit.miniature.canvas import STUFF
 from smartedit.miniature.cases import Case, Use, make_case, wanted_held_out
 from smartedit.miniature.drawing import Drawing, draw
+from smartedit.miniature.folders import claimed
 from smartedit.miniature.kinds import KINDS
 from smartedit.miniature.knowledge import Clue, clues, is_held_out
 from smartedit.miniature.layout import NoRoom
@@ -50,10 +51,6 @@ COUNTS: dict[Category, int] = {
 """Samples of each category: 219 in all, every held-out clue once. The paper does not say how its own are divided."""
 
 
-class DatasetFolderError(ValueError):
-    """The output folder holds something else."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """The truth about one sample; a row of `answers/scenes.parquet`.
@@ -72,6 +69,7 @@ class Answer:
         new_color: The color that it has in the target picture.
         color_named: Whether the instruction asks for that color; else any color of the new kind is right.
         clue: The clue of a reasoning sample.
+        clue_held_out: Whether no editing, segmentation or synthetic row of the corpora uses that clue.
         target: The exact target picture, relative to the table's folder.
         before: The scene of the source picture.
         after: The scene of the target picture.
@@ -90,55 +88,48 @@ class Answer:
     new_color: str | None
     color_named: bool
     clue: str | None
+    clue_held_out: bool
     target: Path
     before: Scene
     after: Scene
 
 
-def write_reason_edit(out: Path, seed: int = 0, size: int = DEFAULT_SIZE) -> None:
+def write_reason_edit(out: Path, seed: int = 0, size: int = DEFAULT_SIZE, seen_clues: bool = False) -> None:
     """Write the data set; the same arguments give the same bytes, and what is there already is kept.
 
     Args:
         out: The folder; new, empty, or an unfinished one of the same arguments.
         seed: Another seed gives other scenes.
         size: Pixels of a side.
+        seen_clues: Whether the reasoning samples use the clues that the editing corpora use as well, in the place
+            of the held-out ones; results on the two are to be reported apart.
 
     Raises:
         DatasetFolderError: The folder holds something else.
     """
     out = Path(out)
-    settings = json.dumps({"content": "miniature Reason-Edit", "seed": seed, "size": size}, sort_keys=True) + "\n"
-    _claim(out, settings)
-    if (out / "answers" / "scenes.parquet").is_file():
-        return
+    content = {"content": "miniature Reason-Edit", "seed": seed, "size": size, "seen_clues": seen_clues}
+    settings = json.dumps(content, sort_keys=True) + "\n"
+    with claimed(out, "answers/settings.json", settings):
+        if not (out / "answers" / "scenes.parquet").is_file():
+            _write_categories(out, seed, size, seen_clues)
+
+
+def _write_categories(out: Path, seed: int, size: int, seen_clues: bool) -> None:
     answers: list[Answer] = []
     for category in PAPER_CATEGORIES:
         folder, text_name = FOLDERS[category]
         rows = [
             _write_sample(out, folder, f"{number:03d}", case, seed, size)
-            for number, case in enumerate(benchmark_cases(category, seed), start=1)
+            for number, case in enumerate(benchmark_cases(category, seed, seen_clues), start=1)
         ]
         write_text(out / folder / text_name, "".join(f"{row.instruction} CLIP: {row.target_label}\n" for row in rows))
         answers += rows
     write_rows(out / "answers" / "scenes.parquet", answers, Answer, {"seed": str(seed), "size": str(size)})
 
 
-def _claim(out: Path, settings: str) -> None:
-    """Make sure that the folder is ours, and mark it."""
-    marker = out / "answers" / "settings.json"
-    if marker.is_file():
-        if marker.read_text(encoding="utf-8") != settings:
-            raise DatasetFolderError(
-                f"{out}: holds a miniature Reason-Edit of other settings ({marker}); choose another folder"
-            )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetFolderError(f"{out}: is not empty and was not begun by this command; choose a new folder")
-    write_text(marker, settings)
-
-
-def benchmark_cases(category: Category, seed: int) -> Iterator[Case]:
-    """The cases of one category, in the order of their numbers.
+def benchmark_cases(category: Category, seed: int, seen_clues: bool = False) -> Iterator[Case]:
+    """The cases of one category, in the order of their numbers; `seen_clues` as in `write_reason_edit`.
 
     The kinds take turns in a shuffled order; every third sample removes its thing. In reasoning it is every second one,
     where removing that kind is no held-out combination.
@@ -146,10 +137,10 @@ def benchmark_cases(category: Category, seed: int) -> Iterator[Case]:
     rng = numpy_generator("reason-edit", seed, category.value, "order")
     plan: list[tuple[str, bool, Clue | None]] = []
     if category is Category.REASONING:
-        held_out = [clue for clue in clues() if clue.held_out]
+        wanted = [clue for clue in clues() if clue.held_out != seen_clues]
         plan = [
             (clue.kind, k % 2 == 1 and _fits(category, clue.kind, True), clue)
-            for k, clue in enumerate(_shuffled(held_out, rng))
+            for k, clue in enumerate(_shuffled(wanted, rng))
         ]
     else:
         for removes, count in ((False, COUNTS[category] - COUNTS[category] // 3), (True, COUNTS[category] // 3)):
@@ -229,6 +220,7 @@ def _write_sample(out: Path, folder: str, stem: str, case: Case, seed: int, size
         new_color=case.new_color,
         color_named=case.color_named,
         clue=case.reference.clue.text if case.reference.clue else None,
+        clue_held_out=bool(case.reference.clue and case.reference.clue.held_out),
         target=target,
         before=case.scene,
         after=case.after,

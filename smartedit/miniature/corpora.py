@@ -5,8 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reason_edit.files import write_text
-from smartedit.miniature.benchmark_set import DatasetFolderError
+from smartedit.miniature.folders import DatasetFolderError, claimed
 from smartedit.miniature.formats import coco, instructpix2pix, magicbrush, reasonseg, refer, synthetic, texts
 from smartedit.miniature.stock import Stock
 
@@ -23,23 +22,23 @@ class Corpus:
     """
 
     write: Callable[[Path, Stock], None]
-    last: str
+    last: Callable[[Stock], str]
 
 
 CORPORA: dict[str, Corpus] = {
-    "coco": Corpus(write=coco.write, last=coco.INSTANCES.as_posix()),
-    "refcoco": Corpus(write=refer.write, last="refer_seg/refcocog/instances.json"),
-    "grefcoco": Corpus(write=refer.write_grefcoco, last="refer_seg/grefcoco/instances.json"),
-    "reasonseg": Corpus(write=reasonseg.write, last="reason_seg/ReasonSeg/explanatory/train.json"),
-    "instructpix2pix": Corpus(write=instructpix2pix.write, last="clip-filtered-dataset/seeds.json"),
-    "instructpix2pix-hub": Corpus(write=instructpix2pix.write_hub, last=""),
-    "magicbrush": Corpus(write=magicbrush.write, last="MagicBrush/dev/edit_sessions.json"),
+    "coco": Corpus(write=coco.write, last=lambda _: coco.INSTANCES.as_posix()),
+    "refcoco": Corpus(write=refer.write, last=lambda _: "refer_seg/refcocog/instances.json"),
+    "grefcoco": Corpus(write=refer.write_grefcoco, last=lambda _: "refer_seg/grefcoco/instances.json"),
+    "reasonseg": Corpus(write=reasonseg.write, last=lambda _: "reason_seg/ReasonSeg/explanatory/train.json"),
+    "instructpix2pix": Corpus(write=instructpix2pix.write, last=lambda _: "clip-filtered-dataset/seeds.json"),
+    "instructpix2pix-hub": Corpus(write=instructpix2pix.write_hub, last=instructpix2pix.last_shard),
+    "magicbrush": Corpus(write=magicbrush.write, last=lambda _: "MagicBrush/dev/edit_sessions.json"),
     "magicbrush-hub": Corpus(
-        write=magicbrush.write_hub, last=f"MagicBrush_HF/data/train-00000-of-00001-{magicbrush.HASH}.parquet"
+        write=magicbrush.write_hub, last=lambda _: f"MagicBrush_HF/data/train-00000-of-00001-{magicbrush.HASH}.parquet"
     ),
-    "llava": Corpus(write=texts.write_llava, last=texts.LLAVA.as_posix()),
-    "cc12m": Corpus(write=texts.write_cc12m, last=texts.CC12M.as_posix()),
-    "synthetic": Corpus(write=synthetic.write, last="SyntheticData/SyntheticData_info_new.json"),
+    "llava": Corpus(write=texts.write_llava, last=lambda _: texts.LLAVA.as_posix()),
+    "cc12m": Corpus(write=texts.write_cc12m, last=lambda _: texts.CC12M.as_posix()),
+    "synthetic": Corpus(write=synthetic.write, last=lambda _: "SyntheticData/SyntheticData_info_new.json"),
 }
 """What can be written; `coco` holds the pictures, detections and COCO-Stuff maps that others refer to."""
 
@@ -66,25 +65,10 @@ def write_corpora(
     unknown = sorted(set(only) - set(CORPORA))
     if unknown:
         raise DatasetFolderError(f"no corpus {', '.join(unknown)}; there are {', '.join(CORPORA)}")
-    _claim(Path(out), stock)
     chosen = [name for name in CORPORA if not only or name in only or (name == "coco" and NEED_COCO & set(only))]
-    for name in chosen:
-        corpus = CORPORA[name]
-        if not (corpus.last and (out / corpus.last).is_file()):
-            corpus.write(Path(out), stock)
-        on_written(name)
-
-
-def _claim(out: Path, stock: Stock) -> None:
-    """Make sure that the folder is ours, and mark it."""
     settings = json.dumps({"content": "miniature corpora", **asdict(stock)}, sort_keys=True) + "\n"
-    marker = out / MARKER
-    if marker.is_file():
-        if marker.read_text(encoding="utf-8") != settings:
-            raise DatasetFolderError(
-                f"{out}: holds miniature corpora of other settings ({marker}); choose another folder"
-            )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetFolderError(f"{out}: is not empty and was not begun by this command; choose a new folder")
-    write_text(marker, settings)
+    with claimed(out, MARKER, settings):
+        for name in chosen:
+            if not (out / CORPORA[name].last(stock)).is_file():
+                CORPORA[name].write(out, stock)
+            on_written(name)

@@ -146,5 +146,5 @@ def _elsewhere(scene: Scene, rng: np.random.Generator) -> PlainEdit:
         raise NoRoom("the same backdrop again")
     after = replace(scene, backdrop=replace(drawn, horizon=scene.backdrop.horizon))
     where = f"on {GROUND_WORDS[drawn.ground]} {WALL_WORDS[drawn.wall]}"
-    templates = ("move everything {where}", "show it {where}", "let the things stand {where}")
+    templates = ("put everything {where}", "show everything {where}", "let the things stand {where}")
     return PlainEdit(before=scene, after=after, instruction=str(rng.choice(templates)).format(where=where), local=where)

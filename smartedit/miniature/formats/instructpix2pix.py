@@ -14,7 +14,7 @@ from smartedit.miniature.stock import Stock, until_it_works
 
 FOLDERS, ARCHIVES = Path("clip-filtered-dataset"), Path("clip-filtered-zip")
 HUB = Path("InstructPix2PixCLIPFiltered_HF/data")
-PROMPTS_A_SHARD = 500
+PROMPTS_A_SHARD, PROMPTS_A_FILE = 500, 1000
 FEATURES = {
     "original_prompt": "string",
     "original_image": "image",
@@ -89,12 +89,22 @@ def write(out: Path, stock: Stock) -> None:
     write_json(out / FOLDERS / "seeds.json", seeds)
 
 
+def _shard_name(number: int, count: int) -> str:
+    return f"train-{number:05d}-of-{count:05d}-57cebf95b4a9170c.parquet"
+
+
+def last_shard(stock: Stock) -> str:
+    """The Parquet shard that is written last."""
+    count = len(shards(stock.count, PROMPTS_A_FILE))
+    return (HUB / _shard_name(count - 1, count)).as_posix()
+
+
 def write_hub(out: Path, stock: Stock) -> None:
     """Write the same pairs as Parquet shards."""
-    runs = shards(stock.count, 2 * PROMPTS_A_SHARD)
+    runs = shards(stock.count, PROMPTS_A_FILE)
     for number, run in enumerate(runs):
-        name = f"train-{number:05d}-of-{len(runs):05d}-57cebf95b4a9170c.parquet"
-        if (out / HUB / name).is_file() and number < len(runs) - 1:
+        path = out / HUB / _shard_name(number, len(runs))
+        if path.is_file():
             continue
         rows = (
             {
@@ -107,4 +117,4 @@ def write_hub(out: Path, stock: Stock) -> None:
             for item in (prompt(stock, k) for k in run)
             for _, before, after in item.pairs
         )
-        write_hub_table(out / HUB / name, rows, FEATURES)
+        write_hub_table(path, rows, FEATURES)

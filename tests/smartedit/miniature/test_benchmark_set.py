@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from typer.testing import CliRunner
 
 from reason_edit.schema import Category
 from smartedit.commands.miniature import app
-from smartedit.miniature.benchmark_set import COUNTS, FOLDERS, Answer, DatasetFolderError, write_reason_edit
+from smartedit.miniature.benchmark_set import COUNTS, FOLDERS, Answer, benchmark_cases, write_reason_edit
 from smartedit.miniature.drawing import draw
+from smartedit.miniature.folders import DatasetFolderError, claimed
 from smartedit.miniature.kinds import KINDS
 from smartedit.miniature.knowledge import clues, is_held_out
 from smartedit.miniature.layout import stands_free
@@ -124,30 +126,38 @@ def test_removal_labels_name_what_comes_to_light(answers: list[Answer]) -> None:
             assert str(answer.new_kind) in answer.target_label
 
 
-def test_the_same_bytes_again_and_after_an_interruption(miniature: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_after_an_interruption(miniature: Path, tmp_path: Path) -> None:
     expected = content(miniature)
     again = tmp_path / "again"
-    write_reason_edit(again, seed=0, size=64)
-    assert content(again) == expected
-    for victim in (
-        "answers/scenes.parquet",
-        "3-Mirror/Mirror_text.txt",
-        "1-Left-Right/007.png",
-        "6-Reasoning/050_mask.jpg",
-    ):
-        (again / victim).unlink()
+    shutil.copytree(miniature, again)
+    (again / "answers" / "scenes.parquet").unlink()
+    for folder in ("3-Mirror", "6-Reasoning", "answers/targets/color"):
+        shutil.rmtree(again / folder)
+    (again / "1-Left-Right" / ".007.tmp-abc.png").write_bytes(b"half a picture")
     write_reason_edit(again, seed=0, size=64)
     assert content(again) == expected
 
 
-def test_another_seed_gives_other_scenes(answers: list[Answer], tmp_path: Path) -> None:
-    write_reason_edit(tmp_path / "other", seed=1, size=32)
-    from reason_edit.tables import read_rows
+def test_what_is_complete_is_left_alone(miniature: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in miniature.rglob("*")}
+    write_reason_edit(miniature, seed=0, size=64)
+    assert {path: path.stat().st_mtime_ns for path in miniature.rglob("*")} == before
 
-    other = read_rows(tmp_path / "other" / "answers" / "scenes.parquet", Answer)
-    prints = [a.before.fingerprint for a in answers]
-    assert len(set(prints)) == 219
-    assert not {a.before.fingerprint for a in other} & set(prints)
+
+def test_another_seed_and_other_clues_give_other_scenes(answers: list[Answer]) -> None:
+    prints = {a.before.fingerprint for a in answers}
+    assert len(prints) == 219
+    other = {case.scene.fingerprint for case in benchmark_cases(Category.MIRROR, 1)}
+    assert len(other) == 30
+    assert not other & prints
+    seen = [case.reference.clue for case in benchmark_cases(Category.REASONING, 0, seen_clues=True)]
+    assert {clue.text for clue in seen if clue} == {clue.text for clue in clues() if not clue.held_out}
+
+
+def test_a_folder_that_is_being_written_is_refused(tmp_path: Path) -> None:
+    held, refused = (claimed(tmp_path / "set", "marker.json", "{}") for _ in range(2))
+    with held, pytest.raises(DatasetFolderError, match="another process"), refused:
+        pass
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
