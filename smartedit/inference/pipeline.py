@@ -13,7 +13,6 @@ from torch import Tensor
 
 from smartedit.inference.conditioning import Reader, Reading, ReadingCache, reading_key
 from smartedit.inference.sampling import Guidance, denoise
-from smartedit.model import bim as _bim  # noqa: F401  (diffusers finds a part's class in a module that is imported)
 from smartedit.model.bim import Bim
 from smartedit.model.images import autoencoder_pixels, keep_unedited, to_pictures, trained_size, upright
 from smartedit.model.mllm import ImageTextMllm
@@ -147,6 +146,7 @@ class SmartEditPipeline(DiffusionPipeline):
         eta: float | None = None,
         output_type: str = "pil",
         callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         return_dict: bool = True,
     ) -> SmartEditPipelineOutput | tuple[list[Image.Image] | Tensor]:
         """Edit pictures.
@@ -166,6 +166,7 @@ class SmartEditPipeline(DiffusionPipeline):
             eta: For schedulers that know it.
             output_type: `pil`, or `latent` for a batch of equal sizes.
             callback_on_step_end: Called with pipeline, step, timestep and `{"latents": ...}`; gives them back.
+            callback_on_step_end_tensor_inputs: What the callback sees; there are only the latents.
             return_dict: False for a plain tuple of the pictures.
 
         Returns:
@@ -175,7 +176,7 @@ class SmartEditPipeline(DiffusionPipeline):
             PictureError: A picture is too small or too narrow.
             PromptError: An instruction is empty or too long.
             SamplingError: The latents are not finite.
-            ValueError: Numbers of pictures, instructions and generators differ.
+            ValueError: Numbers of pictures, instructions and generators differ, or an option is not known.
         """
         sources = [upright(i) for i in ([image] if isinstance(image, Image.Image) else image)]
         instructions = [instruction] * len(sources) if isinstance(instruction, str) else list(instruction)
@@ -183,6 +184,9 @@ class SmartEditPipeline(DiffusionPipeline):
         for name, values in (("instructions", instructions), ("generators", generators)):
             if isinstance(values, list) and len(values) != len(sources):
                 raise ValueError(f"{len(sources)} pictures but {len(values)} {name}")
+        unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
+        if unknown:
+            raise ValueError(f"callbacks see {', '.join(self._callback_tensor_inputs)}, not {', '.join(unknown)}")
         settings = self.config
         guidance = Guidance(
             scale=settings.guidance_scale if guidance_scale is None else guidance_scale,

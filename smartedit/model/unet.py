@@ -4,7 +4,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ModelMixin, UNet2DConditionModel  # noqa: F401  (pipelines look for ModelMixin beside the class)
 from torch import Tensor, nn
 
 
