@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smartedit.config.model import ModelConfig, as_released, load_model_config
-from smartedit.model.released_conversion import Conversion, ConversionSettings, convert_released
+from smartedit.inference.conversion import Conversion, ConversionSettings, convert_released
 from smartedit.model.released_sources import ReleasedFolders
 from tests.smartedit.released.ingredients import random_values, write_ingredients
 

@@ -8,11 +8,11 @@ import torch
 from diffusers import AutoencoderKL
 
 from smartedit.config.model import LanguageConfig, ModelConfig, TextConfig, UNetConfig, VisionConfig, as_released
+from smartedit.inference.conversion import ConversionSettings, convert_released
 from smartedit.model.bim import Bim
 from smartedit.model.decoding import decode_answer, gather_img_states, read_answer
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.qformer import QFormer
-from smartedit.model.released_conversion import ConversionSettings, convert_released
 from smartedit.model.sequences import splice
 from smartedit.model.smartedit import connect
 from tests.smartedit.model.recipe import HALF_TOLERANCE, TOLERANCE, Reference, assert_close

@@ -1,6 +1,7 @@
 """The authors' released files in, our checkpoint out; resumable, with no more than a shard in memory."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,18 @@ from smartedit.model.released_sources import ReleasedError, ReleasedFolders, Rel
 from smartedit.model.released_weights import LlavaRows, plan, without_lora
 
 RECORD = "conversion.json"
+UNFINISHED = ".tmp-"
+OTHER_WORDS = (
+    "the model is asked in our words; it was trained with the system text and phrasings in the authors' repository, "
+    "which --prompts FILE.toml takes (docs/released_checkpoints.md)"
+)
+_WHOLE_PARTS = {
+    "tokenizer": "tokenizer_config.json",
+    "scheduler": "scheduler_config.json",
+    "vae": "config.json",
+    "empty_text": "config.json",
+}
+"""Parts that are written at once, and the file of each that says they are whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +67,7 @@ class ConversionSettings:
         merge_lora: Multiply LoRA into the projections; a merged model is a little faster and cannot train on.
         dtype: Dtype of all weights; None keeps the released ones (bfloat16 language model, float32 elsewhere).
         shard_bytes: Largest shard.
+        prompts: A TOML file with the words that the model was trained with (`smartedit.model.prompts`); None for ours.
         sizes: Where the sizes of QFormer, BIM and sampling come from, which no config file of the ingredients states.
     """
 
@@ -61,6 +75,7 @@ class ConversionSettings:
     merge_lora: bool = False
     dtype: str | None = None
     shard_bytes: int = SHARD_BYTES
+    prompts: Path | None = None
     sizes: ModelConfig | None = None
 
 
@@ -89,6 +104,8 @@ def convert_released(
     settings = settings or ConversionSettings()
     parts = find_parts(folders.released, settings.step)
     config = read_sizes(folders, parts.lora, settings.sizes or ModelConfig())
+    if settings.prompts is not None:
+        config = replace(config, prompts=str(settings.prompts))
     shapes = shapes_of(config)
     check_parts(parts, shapes, config)
     clip = read_weight_files(clip_folder(folders))
@@ -102,7 +119,8 @@ def convert_released(
     _begin(out, _record(parts, [clip, rows.files, *([rows.base] if rows.base else [])], settings))
     _write_weights(weights, out, settings.shard_bytes, progress)
     _write_rest(folders, config, out)
-    return Conversion(folder=out, step=parts.step, config=config, notes=parts.notes)
+    notes = parts.notes if settings.prompts is not None else (*parts.notes, OTHER_WORDS)
+    return Conversion(folder=out, step=parts.step, config=config, notes=notes)
 
 
 def _record(parts: ReleasedParts, others: list[WeightFiles], settings: ConversionSettings) -> dict[str, Any]:
@@ -126,6 +144,8 @@ def _begin(out: Path, record: dict[str, Any]) -> None:
     elif out.exists() and any(out.iterdir()):
         raise ReleasedError(f"--out {out}: is not empty; name a new folder")
     remove_leftovers(out)
+    for leftover in out.rglob(f"{UNFINISHED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     write_text(path, text)
 
 
@@ -144,36 +164,38 @@ def _write_weights(weights: dict[str, list[Weight]], out: Path, shard_bytes: int
 
 
 def _write_rest(folders: ReleasedFolders, config: ModelConfig, out: Path) -> None:
-    """The parts' settings, tokenizer, autoencoder, empty text and scheduler; what is there stays."""
+    """The parts' settings, tokenizer, autoencoder, empty text and scheduler; `model_index.json` last."""
     import torch
 
-    from smartedit.model.build import build_model, build_sampling_scheduler
+    from smartedit.inference.build import pipeline_of
+    from smartedit.model.build import build_model
 
+    tokenizer, vae, empty_text = _tokenizer(folders, config), _vae(folders), _empty_text(folders, config)
     with torch.device("meta"):
         model = build_model(config)
     for part in ("mllm", "qformer", "bim", "unet"):
-        module = getattr(model, part)
-        with _folder(out / part / "config.json") as temporary:
-            module.save_config(temporary)
-    with _folder(out / "tokenizer" / "tokenizer_config.json") as temporary:
-        _tokenizer(folders, config).save_pretrained(temporary)
-    with _folder(out / "scheduler" / "scheduler_config.json") as temporary:
-        build_sampling_scheduler(config.scheduler).save_pretrained(temporary)
-    with _folder(out / "vae" / "config.json") as temporary:
-        _vae(folders).save_pretrained(temporary)
-    with _folder(out / "empty_text" / "config.json") as temporary:
-        _empty_text(folders, config).save_pretrained(temporary)
+        _save_settings(getattr(model, part), out / part, "config.json")
+    model.empty_text = empty_text
+    pipeline = pipeline_of(config, model, vae, tokenizer)
+    for part, last in _WHOLE_PARTS.items():
+        with _folder(out / part, last) as temporary:
+            getattr(pipeline, part).save_pretrained(temporary)
+    _save_settings(pipeline, out, pipeline.config_name)
+
+
+def _save_settings(part: Any, folder: Path, name: str) -> None:
+    with _folder(folder, name) as temporary:
+        part.save_config(temporary)
 
 
 @contextmanager
-def _folder(last: Path) -> Iterator[Path]:
-    """Yield a temporary folder whose files move beside `last`, which comes last."""
-    last.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=last.parent.parent, prefix=".tmp-") as name:
-        temporary = Path(name)
-        yield temporary
-        for path in sorted(temporary.iterdir(), key=lambda p: p.name == last.name):
-            path.replace(last.parent / path.name)
+def _folder(folder: Path, last: str) -> Iterator[Path]:
+    """Yield a temporary folder whose files move into `folder` when they are whole, the one named `last` last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as name:
+        yield Path(name)
+        for path in sorted(Path(name).iterdir(), key=lambda p: p.name == last):
+            path.replace(folder / path.name)
 
 
 def _tokenizer(folders: ReleasedFolders, config: ModelConfig) -> Any:
