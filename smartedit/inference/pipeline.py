@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from smartedit.inference.conditioning import Reader, Reading, ReadingCache, reading_key
 from smartedit.inference.sampling import Guidance, denoise
 from smartedit.model.bim import Bim
+from smartedit.model.checkpoints import check_checkpoint
 from smartedit.model.images import autoencoder_pixels, keep_unedited, to_pictures, trained_size, upright
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.prompts import OUR_PROMPTS, Phrasing, Prompts
@@ -128,6 +130,18 @@ class SmartEditPipeline(DiffusionPipeline):
             )
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.readings = ReadingCache()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> "SmartEditPipeline":
+        """Load a checkpoint as in diffusers; a folder's files are compared with its configurations before.
+
+        Raises:
+            CheckpointError: A shard or weight is missing or misshapen, or parts of different sizes are mixed.
+        """
+        if Path(pretrained_model_name_or_path).is_dir():
+            check_checkpoint(pretrained_model_name_or_path)
+        pipeline: SmartEditPipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return pipeline
 
     @torch.no_grad()
     def __call__(
