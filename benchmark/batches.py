@@ -136,13 +136,14 @@ class BatchScorer:
         there = {i: side for i, side in enumerate(sides) if not isinstance(side, str)}
         lpips = self._lpips_values(batch.source, there)
         clip = self._clip_values(batch.source, there)
-        return [
-            {name: unmeasured(side) for name in METRICS}
-            if isinstance(side, str)
-            else {name: {**side.values, "background_lpips": lpips[i], "clip_score": clip[i]}[name] for name in METRICS}
-            for i, side in enumerate(sides)
-            if isinstance(side, str) or i in there
-        ]
+        values: list[Values] = []
+        for i, side in enumerate(sides):
+            if isinstance(side, str):
+                values.append({name: unmeasured(side) for name in METRICS})
+            else:
+                measured = {**side.values, "background_lpips": lpips[i], "clip_score": clip[i]}
+                values.append({name: measured[name] for name in METRICS})
+        return values
 
     def _source_side(self, files: SourceFiles | str) -> FilledSource | str:
         if isinstance(files, str):

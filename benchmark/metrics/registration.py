@@ -86,7 +86,10 @@ def _estimate(frame: SourceFrame, edited: UInt8) -> npt.NDArray[np.float64] | No
     weights = (weights > 0.5).astype(np.float32)
     if weights.sum() < 64:
         return None
-    starts = [np.array([0.0, 0.0, 1.0]), _search(small[0], small[1], weights)]
+    starts = [np.array([0.0, 0.0, 1.0])]
+    found = _search(small[0], small[1], weights)
+    if np.abs(found - starts[0]).max() > 1 or abs(found[2] - 1) > 0.01:
+        starts.append(found)
     refined = [_refine(small[0], small[1], weights, start) for start in starts]
     best = min(refined, key=lambda t: _masked_error(small[0], small[1], weights, t))
     best[:2] /= factor

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn_runs import noisy, picture
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from benchmark.metrics.background import BackgroundScores, compare, fill_edited, fill_source
 from benchmark.metrics.pictures import SourceFrame, UInt8
 from benchmark.protocols import PROTOCOLS, Protocol
+from tests.benchmark.drawn_runs import noisy, picture
 
 AUTHORS, STRICT = PROTOCOLS["smartedit-v1"], PROTOCOLS["strict-v1"]
 

@@ -12,7 +12,6 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from drawn_runs import picture
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -20,6 +19,7 @@ from benchmark.hub import answers
 from benchmark.metrics.clip_models import clip_scores
 from benchmark.networks import NetworkError, Unavailable, find_clip, find_lpips, find_networks, pick_device
 from benchmark.protocols import PROTOCOLS
+from tests.benchmark.drawn_runs import picture
 
 CROPS = [Image.fromarray(picture(i, size)) for i, size in enumerate([(40, 60), (64, 64), (1, 1), (3, 90)])]
 

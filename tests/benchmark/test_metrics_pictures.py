@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_runs import picture, save
 from PIL import Image
 
 from benchmark.metrics.foreground import CLIP_MEAN, crop_refusal, foreground_crop
 from benchmark.metrics.pictures import PictureError, decode_rgb, edited_frame, read_file, source_frame
 from benchmark.protocols import PROTOCOLS
+from tests.benchmark.drawn_runs import picture, save
 
 AUTHORS, STRICT, NATIVE = (PROTOCOLS[n] for n in ("smartedit-v1", "strict-v1", "miniature-v1"))
 

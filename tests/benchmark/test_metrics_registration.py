@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
-from drawn_runs import noisy, picture
 
 from benchmark.metrics.background import compare, fill_edited, fill_source
 from benchmark.metrics.pictures import SourceFrame, UInt8
 from benchmark.metrics.registration import Registration, register
 from benchmark.protocols import PROTOCOLS, Protocol
+from tests.benchmark.drawn_runs import noisy, picture
 
 AUTHORS, STRICT = PROTOCOLS["smartedit-v1"], PROTOCOLS["strict-v1"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_runs import golden_run, official, sample_id_of
 
 from benchmark.pairing import mispaired, positional_masks
 from benchmark.protocols import PROTOCOLS, Pairing, Protocol
@@ -17,6 +16,7 @@ from benchmark.runs import Run
 from benchmark.score import score_run
 from reason_edit.released_layout import category_of
 from reason_edit.schema import Category, Scenario
+from tests.benchmark.golden_runs import golden_run, official, sample_id_of
 
 pytestmark = pytest.mark.parity
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_runs import Pixels, drawn_run, noisy, picture, save
 from PIL import Image
 
 import benchmark.batches
@@ -25,6 +24,7 @@ from benchmark.score import ScoreError, score_run
 from reason_edit.files import file_sha256
 from reason_edit.schema import Category
 from reason_edit.tables import write_rows
+from tests.benchmark.drawn_runs import Pixels, drawn_run, noisy, picture, save
 
 MINIATURE, AUTHORS, STRICT = (PROTOCOLS[n] for n in ("miniature-v1", "smartedit-v1", "strict-v1"))
 NETWORK_METRICS = {"background_lpips", "clip_score"}
