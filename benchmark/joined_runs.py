@@ -54,6 +54,8 @@ def join_runs(runs: Sequence[Run]) -> JoinedRuns:
     folders = [run.folder.resolve() for run in runs]
     if len(set(folders)) < len(folders):
         raise RunError("a run folder is given twice; name each run once")
+    for run in runs:
+        run.settings()
     first = runs[0]
     for run in runs[1:]:
         _same_data(first, run)

@@ -104,7 +104,7 @@ def coverage_table(content: ReportContent, protocol: str) -> Table | None:
 
 
 def provenance(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """`run.json` as (dotted key, value) pairs, sorted."""
+    """`run.json` as (dotted key, value) pairs, sorted; not the command, which names the folder that this stands in."""
     pairs: list[tuple[str, str]] = []
 
     def walk(prefix: str, value: Any) -> None:
@@ -114,5 +114,5 @@ def provenance(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             pairs.append((prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
 
-    walk("", settings)
+    walk("", {key: value for key, value in settings.items() if key != "command"})
     return pairs

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,14 +63,20 @@ def fitting_edge(paths: Sequence[Path], edge: int = DEFAULT_EDGE, max_megabytes:
     Returns:
         `edge`, or the first smaller of `EDGES` that fits, or the smallest.
     """
-    probes = [p for p in paths[:: max(1, len(paths) // PROBES)] if p.is_file()]
-    if not probes:
-        return edge
+    probes = paths[:: max(1, len(paths) // PROBES)]
     for candidate in [edge, *(e for e in EDGES if e < edge)]:
-        mean = sum(len(encode_picture(path, candidate)) for path in probes) / len(probes)
+        sizes = [len(content) for path in probes if (content := _attempt(encode_picture, path, candidate))]
+        mean = sum(sizes) / max(1, len(sizes))
         if mean * 4 / 3 * len(paths) <= max_megabytes * 1e6:
             return candidate
     return EDGES[-1]
+
+
+def _attempt(encode: Callable[[Path, int], bytes], path: Path, edge: int) -> bytes | None:
+    try:
+        return encode(path, edge)
+    except (OSError, ImageError):
+        return None
 
 
 class PictureStore:
@@ -101,11 +107,8 @@ class PictureStore:
         """
         encode = encode_mask if masks else encode_picture
 
-        def attempt(path: Path) -> bytes | None:
-            try:
-                return encode(path, self.edge)
-            except (OSError, ImageError):
-                return None
-
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            return [None if content is None else self.add(content) for content in pool.map(attempt, paths)]
+            return [
+                None if content is None else self.add(content)
+                for content in pool.map(lambda path: _attempt(encode, path, self.edge), paths)
+            ]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_run import FAILED, PROTOCOL, write_run
 
 from benchmark.records import Score
 from benchmark.report.columns import column_of, main_columns
@@ -21,6 +20,7 @@ from benchmark.report.tables import latex_escape, markdown_table
 from benchmark.report.write import ReportError, write_report
 from benchmark.runs import Run, RunError
 from benchmark.statistics import Summary
+from tests.benchmark.report_run import FAILED, PROTOCOL, write_run
 
 
 @pytest.fixture(scope="module")

@@ -247,6 +247,13 @@ function reset() {
       update();
     });
   }
-  new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) renderMore(); }, { rootMargin: "1200px" }).observe(byId("more"));
+  const near = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting) || rendered >= shown.length) return;
+    renderMore();
+    // Observed afresh, for it tells of changes only, and the end may still be near.
+    near.unobserve(byId("more"));
+    near.observe(byId("more"));
+  }, { rootMargin: "1200px" });
+  near.observe(byId("more"));
   update();
 })();
