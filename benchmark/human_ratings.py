@@ -125,7 +125,7 @@ def aggregate_ratings(
         comparisons=tuple(_compare(runs[0], cube)),
         resamples=resamples,
     )
-    content = json.dumps(_plain(asdict(result)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    content = json.dumps(plain_json(asdict(result)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     for run, own in zip(runs, _methods(runs), strict=True):
         store_scores(run, *_scores(cube, own))
         write_text(run.folder / "ins_align.json", content)
@@ -186,12 +186,12 @@ def store_scores(run: Run, scores: Sequence[Score], unscored: Sequence[Unscored]
     )
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """JSON has no NaN: None stands for it."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain_json(v) for v in value]
     return value
