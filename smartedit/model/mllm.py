@@ -10,6 +10,14 @@ from torch import Tensor, nn
 
 from smartedit.model.sequences import IMAGE_PATCH
 
+_UNSUITABLE = {
+    "paligemma": "it attends within the prompt in both directions, so that one pass is not the decode",
+    "qwen2_vl": "it gives patches positions in three dimensions",
+    "qwen2_5_vl": "it gives patches positions in three dimensions",
+    "qwen3_vl": "it gives patches positions in three dimensions",
+}
+"""Families that would load and compute something else than they were trained for."""
+
 
 class MllmError(ValueError):
     """The language model cannot be built or used with what it was given; the message names the size that is wrong."""
@@ -54,8 +62,10 @@ class Mllm(Protocol):
 class ImageTextMllm(ModelMixin, ConfigMixin):
     """An image-text model of transformers as SmartEdit's language model, with LoRA by peft.
 
-    Works with the models that keep image encoder and decoder apart (LLaVA, InternVL, Idefics3 ...): what they share is
-    `get_image_features`, a decoder that takes embeddings, and an output layer.
+    Works with the models that put projected patches into a causal decoder's sequence (LLaVA, InternVL ...): what they
+    share is `get_image_features`, a decoder that takes embeddings, and an output layer. It does not suit models that
+    attend within the prompt in both directions (PaliGemma) or place patches in more than one dimension (Qwen2-VL), and
+    refuses those that are known.
     """
 
     @register_to_config
@@ -80,13 +90,18 @@ class ImageTextMllm(ModelMixin, ConfigMixin):
             lora_alpha: Their scale.
             lora_dropout: Dropout before the first factor.
             lora_targets: The adapted projections of the decoder.
+
+        Raises:
+            MllmError: The family does not fit.
         """
         super().__init__()
         from transformers import AutoConfig, AutoModelForImageTextToText
 
         settings = dict(architecture)
+        _check_family(settings["model_type"])
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         self.model = AutoModelForImageTextToText.from_config(config)
+        _untie(self.model)
         if linear_projector:
             self.model.model.multi_modal_projector = nn.Linear(config.vision_config.hidden_size, self.hidden_size)
         if lora_rank:
@@ -96,6 +111,8 @@ class ImageTextMllm(ModelMixin, ConfigMixin):
     @classmethod
     def around(cls, model: Any, *, feature_layer: int = -2) -> "ImageTextMllm":
         """Take a loaded model of transformers as it is, without copying its weights."""
+        _check_family(model.config.model_type)
+        _untie(model)
         with torch.device("meta"):
             mllm: ImageTextMllm = cls(architecture=model.config.to_dict(), feature_layer=feature_layer)
         mllm.model = model
@@ -179,6 +196,20 @@ class ImageTextMllm(ModelMixin, ConfigMixin):
         head = self.model.get_output_embeddings()
         scores: Tensor = head(hidden_states.to(head.weight.dtype))
         return scores
+
+
+def _check_family(model_type: str) -> None:
+    if model_type in _UNSUITABLE:
+        raise MllmError(f"models of type {model_type} do not fit: {_UNSUITABLE[model_type]}")
+
+
+def _untie(model: Any) -> None:
+    """Give the output layer its own weights: the [IMG] tokens have an embedding and an output row each."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head.weight is embedding.weight:
+        head.weight = nn.Parameter(embedding.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+    model.config.get_text_config().tie_word_embeddings = False
 
 
 def extend_vocabulary(mllm: ImageTextMllm, size: int) -> None:
