@@ -141,7 +141,7 @@ def _compare_pair(
         difference=float(differences.mean()) if len(differences) else math.nan,
         low=low,
         high=high,
-        p=permutation_p(differences, signs[:, used]),
+        p=permutation_p(differences, signs if used.all() else signs[:, used]),
         p_holm=math.nan,
         pairs=len(differences),
         total=len(first_values),

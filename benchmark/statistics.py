@@ -223,8 +223,8 @@ def resampled_means(values: Values, generator: np.random.Generator, resamples: i
     """
     if len(values) < 2:
         return np.full(resamples, np.nan)
-    draws = generator.integers(0, len(values), size=(resamples, len(values) - 1))
-    means: Values = values[draws].mean(axis=1)
+    draws = generator.integers(0, len(values), size=(resamples, len(values) - 1), dtype=np.uint32)
+    means: Values = values.take(draws).mean(axis=1)
     return means
 
 

@@ -84,17 +84,26 @@ def _unexplained(
 
 
 def coverage_table(content: ReportContent, protocol: str) -> Table | None:
-    """The reasons as a table; None where every score is there and finite."""
-    rows = []
+    """The reasons as a table, one row for methods that share all of it; None where every score is there and finite."""
+    together: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for gap in gaps(content, protocol):
-        examples = ", ".join(gap.sample_ids[:3]) + (" ..." if len(gap.sample_ids) > 3 else "")
-        titles = ", ".join(column_of(m).title for m in gap.metrics)
-        count = len(gap.sample_ids)
-        counted = Cell(text=f"{count}/{len(content.samples)}", value=count)
-        rows.append((Cell(text=gap.method), Cell(text=gap.reason), Cell(text=titles), counted, Cell(text=examples)))
+        together.setdefault((gap.reason, gap.metrics, gap.sample_ids), []).append(gap.method)
+    rows = []
+    for (reason, metrics, ids), methods in together.items():
+        every = len(methods) == len(content.methods) > 1
+        which = "all" if len(ids) == len(content.samples) else ", ".join(ids[:3]) + (" ..." if len(ids) > 3 else "")
+        rows.append(
+            (
+                Cell(text=f"all {len(methods)} methods" if every else ", ".join(methods)),
+                Cell(text=reason),
+                Cell(text=", ".join(column_of(m).title for m in metrics)),
+                Cell(text=f"{len(ids)}/{len(content.samples)}", value=len(ids)),
+                Cell(text=which),
+            )
+        )
     if not rows:
         return None
-    names = ("Method", "Reason", "Metrics", "Samples", "Which")
+    names = ("Methods", "Reason", "Metrics", "Samples", "Which")
     return Table(
         name="coverage",
         title="Scores that are missing or infinite, and why",
