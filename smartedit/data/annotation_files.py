@@ -5,7 +5,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from smartedit.data.examples import Reason
 from smartedit.data.faults import FaultyRecordError
@@ -53,43 +53,68 @@ def iter_json_array(path: Path) -> Iterator[Any]:
     Raises:
         SourceError: The file is no JSON array, or breaks off.
     """
-    decoder = json.JSONDecoder()
     with path.open(encoding=_encoding(path)) as file:
-        text, position, index, first = file.read(BLOCK), 0, 0, True
-        while True:
-            position = _skip(text, position, " \t\r\n")
-            if first and text[position : position + 1] == "[":
-                position, first = position + 1, False
-                continue
-            if not first and text[position : position + 1] == "]":
+        text, index = GrowingText(file), 0
+        try:
+            if text.next_character() != "[":
+                raise json.JSONDecodeError("an array was expected", text.held, 0)
+            text.position += 1
+            if text.next_character() == "]":
                 return
+            while True:
+                yield text.next_element()
+                index += 1
+                mark = text.next_character()
+                text.position += 1
+                if mark == "]":
+                    return
+                if mark != ",":
+                    raise json.JSONDecodeError("a comma was expected" if mark else "the array breaks off", text.held, 0)
+        except (json.JSONDecodeError, RecursionError) as error:
+            what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            raise SourceError(f"{path}: no valid JSON array, at element {index}: {what}") from error
+
+
+class GrowingText:
+    """A text file of which only the part not yet parsed is held."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.held, self.position = "", 0
+        self._file = file
+        self._decoder = json.JSONDecoder()
+
+    def grow(self) -> bool:
+        """Read on, at least as much as is held; False at the end of the file."""
+        more = self._file.read(max(BLOCK, len(self.held) - self.position))
+        self.held, self.position = self.held[self.position :] + more, 0
+        return bool(more)
+
+    def next_character(self) -> str:
+        """The next character that is no white space, not passed yet; empty at the end of the file."""
+        while True:
+            while self.position < len(self.held):
+                if self.held[self.position] not in " \t\r\n":
+                    return self.held[self.position]
+                self.position += 1
+            if not self.grow():
+                return ""
+
+    def next_element(self) -> Any:
+        """The next JSON value; raises JSONDecodeError where there is none."""
+        self.next_character()
+        while True:
             try:
-                if first or position >= len(text):
-                    raise json.JSONDecodeError("an array was expected" if first else "the array breaks off", text, 0)
-                element, position = decoder.raw_decode(text, position)
-                if position >= len(text) - 1 and not isinstance(element, dict | list):
-                    raise json.JSONDecodeError("a number may go on", text, position)
-            except json.JSONDecodeError as error:
-                more = "" if first else file.read(max(BLOCK, len(text) - position))
-                if not more:
-                    raise SourceError(f"{path}: no valid JSON array at element {index} ({error.msg})") from error
-                text, position = text[position:] + more, 0
-                continue
-            yield element
-            index += 1
-            position = _skip(text, position, " \t\r\n")
-            while position >= len(text) and (more := file.read(BLOCK)):
-                text, position = more, _skip(more, 0, " \t\r\n")
-            if text[position : position + 1] == ",":
-                position += 1
-            elif text[position : position + 1] != "]":
-                raise SourceError(f"{path}: no valid JSON array behind element {index - 1}")
-
-
-def _skip(text: str, position: int, characters: str) -> int:
-    while position < len(text) and text[position] in characters:
-        position += 1
-    return position
+                element, end = self._decoder.raw_decode(self.held, self.position)
+                if end + 3 <= len(self.held):
+                    self.position = end
+                    return element
+                length = end - self.position
+                if not self.grow():  # a number near the end of what is held might have gone on: 1 -> 1e-3
+                    self.position = length
+                    return element
+            except json.JSONDecodeError:
+                if not self.grow():
+                    raise
 
 
 def _encoding(path: Path) -> str:

@@ -8,8 +8,10 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from smartedit.data.examples import ImageRef, Reason, Rejection, Task, TrainingE
 from smartedit.data.faults import FaultyRecordError
 from smartedit.data.locations import Found, Origin, SourceError, file_names, find_pictures, probe
 from smartedit.data.sources.origins import origin
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +62,19 @@ def read_label_map(path: Path) -> NDArray[np.uint8]:
     Raises:
         FaultyRecordError: It is no readable picture, or one in colour.
     """
+    with _label_map(path) as picture:
+        return np.asarray(picture)
+
+
+def scan_label_map(path: Path) -> tuple[list[int], tuple[int, int]]:
+    """The values in a map, ascending, and its height and width; raises as `read_label_map` does."""
+    with _label_map(path) as picture:
+        counts = picture.histogram()
+        return [value for value, count in enumerate(counts) if count], (picture.height, picture.width)
+
+
+@contextmanager
+def _label_map(path: Path) -> "Iterator[Image.Image]":
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -65,18 +83,10 @@ def read_label_map(path: Path) -> NDArray[np.uint8]:
                 raise FaultyRecordError(
                     Reason.LABEL_MAP_MODE, f"{path.name} is in mode {picture.mode}; a label map has one channel"
                 )
-            return np.asarray(picture)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        if isinstance(error, FaultyRecordError):
-            raise
+            picture.load()
+            yield picture
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
         raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{path.name}: no readable label map ({error})") from error
-
-
-def present_values(labels: NDArray[np.uint8]) -> list[int]:
-    """The values in a label map, ascending."""
-    seen = np.zeros(256, dtype=bool)
-    seen[labels.reshape(-1)] = True
-    return [int(value) for value in np.flatnonzero(seen)]
 
 
 def is_stuff_only(values: list[int]) -> bool:
@@ -121,9 +131,9 @@ def _holds_maps(folder: Path) -> bool:
 
 
 def _labels_file(root: Path, maps: Path) -> Path:
-    bases = [root, maps, maps.parent, maps.parent.parent]
-    for base in bases:
-        for name in ("labels.txt", "cocostuff/labels.txt", "ft_local/coco_stuff_labels.txt"):
+    names = ("labels.txt", "ft_local/coco_stuff_labels.txt")
+    for base in (root, maps, maps.parent, maps.parent.parent):
+        for name in (*names, *(f"cocostuff/{name}" for name in names)):
             if (base / name).is_file():
                 return base / name
     raise SourceError(f'{root}: no labels.txt with the class names beside the label maps; name it with labels = "..."')
@@ -168,9 +178,9 @@ class Scan:
         image = f"{stem}.jpg"
         if image not in present:
             raise FaultyRecordError(Reason.MISSING_IMAGE, f"{image} is not in the picture folder")
-        labels = read_label_map(self.maps / f"{stem}.png")
-        _check_size(self.pictures / image, labels.shape)
-        values = [value for value in present_values(labels) if value != UNLABELED]
+        seen, size = scan_label_map(self.maps / f"{stem}.png")
+        _check_size(self.pictures / image, size)
+        values = [value for value in seen if value != UNLABELED]
         if is_stuff_only(values):
             classes = {value: self.names.get(value - 1) for value in values if value != STUFF_OTHER}
         else:
@@ -192,7 +202,7 @@ class Scan:
         )
 
 
-def _check_size(image: Path, shape: tuple[int, ...]) -> None:
+def _check_size(image: Path, map_size: tuple[int, int]) -> None:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -200,8 +210,8 @@ def _check_size(image: Path, shape: tuple[int, ...]) -> None:
             size = (picture.height, picture.width)
     except (OSError, UnidentifiedImageError, ValueError) as error:
         raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{image.name}: no readable picture ({error})") from error
-    if size != shape:
-        raise FaultyRecordError(Reason.SIZE_MISMATCH, f"{image.name} is {size}, its label map is {shape}")
+    if size != map_size:
+        raise FaultyRecordError(Reason.SIZE_MISMATCH, f"{image.name} is {size}, its label map is {map_size}")
 
 
 def read(

@@ -1,0 +1,109 @@
+"""Time and memory of `smartedit manifest build` on annotations of full size, and of scanning label maps.
+
+python benchmarks/full_size_annotations.py DATA        # 3.6 GB of random annotations
+python benchmarks/manifest_speed.py DATA
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SOURCES = ("refcoco", "grefcoco", "instructpix2pix", "llava", "cc12m")
+ROOTS = {"cc12m": "."}
+
+
+def write_config(path: Path, data: Path, names: tuple[str, ...]) -> None:
+    """A manifest configuration of these sources."""
+    sections = [f'[sources.{name}]\nroot = "{ROOTS.get(name, name)}"\n' for name in names]
+    path.write_text(f'root = "{data.resolve().as_posix()}"\n\n' + "\n".join(sections))
+
+
+def timed(command: list[str]) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and peak MB of a child process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def measure_build(data: Path, work: Path, names: tuple[str, ...], label: str) -> None:
+    """Build a manifest from nothing and print what it took."""
+    out, config = work / "out", work / "sources.toml"
+    shutil.rmtree(out, ignore_errors=True)
+    write_config(config, data, names)
+    program = "from smartedit.commands.manifest import app; app()"
+    command = [sys.executable, "-c", program, "build", "--config", str(config), "--out", str(out)]
+    wall, cpu, memory = timed(command)
+    size = (out / "manifest.parquet").stat().st_size / 1e6
+    print(
+        f"{label:16s} wall {wall:6.1f} s   CPU {cpu:6.1f} s   peak {memory:6.0f} MB   manifest {size:6.0f} MB",
+        flush=True,
+    )
+
+
+def write_label_maps(folder: Path, count: int) -> None:
+    """Label maps of 640 x 480 with twelve classes in blobs, and empty-coloured pictures of that size."""
+    rng = np.random.default_rng(0)
+    (folder / "cocostuff/train2017").mkdir(parents=True)
+    (folder / "coco/train2017").mkdir(parents=True)
+    names = "\n".join(f"{i}: class{i}" for i in range(183))
+    (folder / "cocostuff/labels.txt").write_text(names)
+    for i in range(count):
+        coarse = rng.choice(rng.integers(0, 181, 12), size=(15, 20)).astype(np.uint8)
+        labels = Image.fromarray(coarse).resize((640, 480), Image.Resampling.NEAREST)
+        shift = np.roll(np.asarray(labels), rng.integers(0, 9, 480)[0], axis=1)
+        Image.fromarray(shift).save(folder / f"cocostuff/train2017/{i:012d}.png")
+        Image.new("RGB", (640, 480)).save(folder / f"coco/train2017/{i:012d}.jpg")
+
+
+def measure_scan(work: Path, count: int) -> None:
+    """Label maps a second of the reader, beside those of decoding the PNGs alone on one core."""
+    from smartedit.data.sources import cocostuff
+
+    folder = work / "maps"
+    write_label_maps(folder, count)
+    paths = sorted((folder / "cocostuff/train2017").iterdir())
+    start, cpu = time.perf_counter(), time.process_time()
+    for path in paths:
+        with Image.open(path) as picture:
+            picture.load()
+    alone, alone_cpu = time.perf_counter() - start, time.process_time() - cpu
+    start, cpu = time.perf_counter(), time.process_time()
+    rows = sum(1 for _ in cocostuff.read(folder, "train2017"))
+    wall, used = time.perf_counter() - start, time.process_time() - cpu
+    print(
+        f"label maps       decoding alone {count / alone:5.0f}/s wall, {count / alone_cpu:5.0f} a CPU second; "
+        f"reader {rows / wall:5.0f}/s wall, {rows / used:5.0f} a CPU second"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--maps", type=int, default=2000)
+    parser.add_argument("--only", nargs="*", default=[])
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, limit {resource.getrlimit(resource.RLIMIT_AS)[0]}")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for name in options.only or SOURCES:
+            measure_build(options.data, work, (name,), name)
+        if not options.only:
+            measure_build(options.data, work, SOURCES, "all in one")
+            measure_scan(work, options.maps)
+
+
+if __name__ == "__main__":
+    main()
