@@ -69,3 +69,19 @@ def corpora(
     except (ValueError, OSError) as error:
         raise _fail(error) from error
     typer.echo(f"wrote {out}")
+
+
+@app.command("catalog")
+def catalog(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")],
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels of the side that scenes are drawn at.")] = 64,
+    zoom: Annotated[int, typer.Option(min=1, help="Pixels of the sheet for each of them.")] = 3,
+) -> None:
+    """Draw every kind of thing on one picture."""
+    from smartedit.miniature.catalog import write_catalog
+
+    try:
+        write_catalog(out, size=size, zoom=zoom)
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+    typer.echo(f"wrote {out}")

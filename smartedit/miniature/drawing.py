@@ -122,8 +122,9 @@ def _window(layer: Layer) -> tuple[slice, slice]:
     return slice(layer.top, layer.top + height), slice(layer.left, layer.left + width)
 
 
+@lru_cache(maxsize=64)
 def thing_layer(thing: Thing, size: int) -> Layer:
-    """The layer of one thing, clipped to the picture."""
+    """The layer of one thing, clipped to the picture; kept, since source and target share all things but one."""
     factor = _oversampling(size)
     scale = thing.size * size * factor
     margin = 0.06 * thing.size * size + 2

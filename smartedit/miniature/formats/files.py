@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,9 +33,17 @@ def png(image: NDArray[np.uint8]) -> bytes:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Write a file unless it is there; what is there was written whole."""
-    if not path.is_file():
-        write_bytes(path, content)
+    """Write a file unless it is there, whole or not at all.
+
+    Unlike `write_bytes` it does not wait for the disk: a killed process leaves no half file behind, and after a power
+    cut the folder is to be written anew. With tens of thousands of small pictures the waiting would cost minutes.
+    """
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
 
 
 def write_json(path: Path, content: Any, indent: int | None = None) -> None:

@@ -56,7 +56,10 @@ def test_pictures_are_the_scenes(miniature: Path, answers: list[Answer]) -> None
     for answer in answers[::10]:
         stem = answer.sample_id.partition("/")[2]
         source = pixels(miniature / FOLDERS[answer.category][0] / f"{stem}.png")
-        assert np.array_equal(source, draw(answer.before, 64).image)
+        before, after = draw(answer.before, 64), draw(answer.after, 64)
+        assert np.array_equal(source, before.image)
+        exact = before.footprints[answer.thing] | (after.footprints[answer.thing] if answer.new_kind else False)
+        assert np.array_equal(pixels(miniature / FOLDERS[answer.category][0] / f"{stem}_mask.jpg") >= 128, exact)
         assert np.array_equal(pixels(miniature / "answers" / answer.target), draw(answer.after, 64).image)
 
 

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from smartedit.miniature.backdrops import PLACES
 from smartedit.miniature.canvas import STUFF
+from smartedit.miniature.catalog import write_catalog
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.kinds import COLORS, KINDS, with_article
 from smartedit.miniature.scenes import Backdrop, Mirror, Scene, Thing, reflect, removed, replaced
@@ -109,3 +113,9 @@ def test_articles() -> None:
     assert with_article("orange cat") == "an orange cat"
     assert with_article("blue scissors") == "a pair of blue scissors"
     assert with_article("cup") == "a cup"
+
+
+def test_catalog_shows_every_kind(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "kinds.png", size=32, zoom=2)
+    with Image.open(tmp_path / "kinds.png") as sheet:
+        assert sheet.size == (6 * 64, 4 * 64)
