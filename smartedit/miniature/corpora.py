@@ -32,9 +32,15 @@ CORPORA: dict[str, Corpus] = {
     "reasonseg": Corpus(write=reasonseg.write, last=lambda _: "reason_seg/ReasonSeg/explanatory/train.json"),
     "instructpix2pix": Corpus(write=instructpix2pix.write, last=lambda _: "clip-filtered-dataset/seeds.json"),
     "instructpix2pix-hub": Corpus(write=instructpix2pix.write_hub, last=instructpix2pix.last_shard),
+    "instructpix2pix-saved": Corpus(
+        write=instructpix2pix.write_saved, last=lambda _: (instructpix2pix.SAVED / "state.json").as_posix()
+    ),
     "magicbrush": Corpus(write=magicbrush.write, last=lambda _: "MagicBrush/dev/edit_sessions.json"),
     "magicbrush-hub": Corpus(
         write=magicbrush.write_hub, last=lambda _: f"MagicBrush_HF/data/train-00000-of-00001-{magicbrush.HASH}.parquet"
+    ),
+    "magicbrush-saved": Corpus(
+        write=magicbrush.write_saved, last=lambda _: (magicbrush.SAVED / "state.json").as_posix()
     ),
     "llava": Corpus(write=texts.write_llava, last=lambda _: texts.LLAVA.as_posix()),
     "cc12m": Corpus(write=texts.write_cc12m, last=lambda _: texts.CC12M.as_posix()),

@@ -4,15 +4,19 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reason_edit.files import atomic_path, write_bytes
+from reason_edit.files import atomic_path, file_sha256, write_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROW_GROUP = 200
 """Rows of a row group: small enough that a reader streams pictures."""
@@ -68,25 +72,68 @@ def write_hub_table(path: Path, rows: Iterable[Mapping[str, Any]], features: Map
         rows: Values by column; pictures are encoded bytes.
         features: Type by column: `image`, `string` or `int32`.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    schema = _schema(features)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for batch in _batches(rows, features, schema):
+            writer.write_table(batch)
+
+
+def write_saved_dataset(folder: Path, rows: Iterable[Mapping[str, Any]], features: Mapping[str, str]) -> None:
+    """Write the folder that `datasets.Dataset.save_to_disk` makes: an Arrow stream and two JSON files.
+
+    Args:
+        folder: The folder; `state.json` is written last.
+        rows: As in `write_hub_table`.
+        features: As in `write_hub_table`.
+    """
+    import pyarrow as pa
+
+    schema, name = _schema(features), "data-00000-of-00001.arrow"
+    with atomic_path(folder / name) as temporary, pa.ipc.new_stream(str(temporary), schema) as writer:
+        for batch in _batches(rows, features, schema):
+            writer.write_table(batch)
+    info = {"citation": "", "description": "", "features": _described(features), "homepage": "", "license": ""}
+    write_json(folder / "dataset_info.json", info, indent=2)
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name}],
+        "_fingerprint": file_sha256(folder / name)[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": "train",
+    }
+    write_json(folder / "state.json", state, indent=2)
+
+
+def _described(features: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {n: {"_type": "Image"} if t == "image" else {"dtype": t, "_type": "Value"} for n, t in features.items()}
+
+
+def _schema(features: Mapping[str, str]) -> "pa.Schema":
+    import pyarrow as pa
 
     image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
     types = {"image": image, "string": pa.string(), "int32": pa.int32()}
-    described = {n: {"_type": "Image"} if t == "image" else {"dtype": t, "_type": "Value"} for n, t in features.items()}
-    schema = pa.schema(
-        [pa.field(name, types[t]) for name, t in features.items()],
-        metadata={"huggingface": json.dumps({"info": {"features": described}})},
-    )
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        batch: list[dict[str, Any]] = []
-        for row in rows:
-            batch.append({n: {"bytes": row[n], "path": None} if t == "image" else row[n] for n, t in features.items()})
-            if len(batch) == ROW_GROUP:
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-                batch = []
-        if batch:
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    fields = [pa.field(name, types[kind]) for name, kind in features.items()]
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": _described(features)}})})
+
+
+def _batches(
+    rows: Iterable[Mapping[str, Any]], features: Mapping[str, str], schema: "pa.Schema"
+) -> "Iterator[pa.Table]":
+    """Rows in tables of `ROW_GROUP`, so that never all pictures are in memory."""
+    import pyarrow as pa
+
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, ROW_GROUP)):
+        structs = [
+            {n: {"bytes": row[n], "path": None} if t == "image" else row[n] for n, t in features.items()}
+            for row in chunk
+        ]
+        yield pa.Table.from_pylist(structs, schema=schema)
 
 
 def shards(count: int, size: int) -> Sequence[range]:

@@ -1,4 +1,4 @@
-"""InstructPix2Pix pairs: prompt folders, zip archives, and the hub's Parquet shards."""
+"""InstructPix2Pix pairs: prompt folders, zip archives, the hub's Parquet shards, and a saved dataset."""
 
 import json
 from collections.abc import Iterator
@@ -8,12 +8,21 @@ from pathlib import Path
 from smartedit.miniature.captions import caption
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.edits import PlainEdit, any_edit
-from smartedit.miniature.formats.files import jpeg, png, shards, write_hub_table, write_json, write_once, write_zip
+from smartedit.miniature.formats.files import (
+    jpeg,
+    png,
+    shards,
+    write_hub_table,
+    write_json,
+    write_once,
+    write_saved_dataset,
+    write_zip,
+)
 from smartedit.miniature.scenes import Scene
 from smartedit.miniature.stock import Stock, until_it_works
 
 FOLDERS, ARCHIVES = Path("clip-filtered-dataset"), Path("clip-filtered-zip")
-HUB = Path("InstructPix2PixCLIPFiltered_HF/data")
+HUB, SAVED = Path("InstructPix2PixCLIPFiltered_HF/data"), Path("InstructPix2PixCLIPFiltered_saved")
 PROMPTS_A_SHARD, PROMPTS_A_FILE = 500, 1000
 FEATURES = {
     "original_prompt": "string",
@@ -106,15 +115,21 @@ def write_hub(out: Path, stock: Stock) -> None:
         path = out / HUB / _shard_name(number, len(runs))
         if path.is_file():
             continue
-        rows = (
-            {
+        write_hub_table(path, _rows(stock, run), FEATURES)
+
+
+def write_saved(out: Path, stock: Stock) -> None:
+    """Write the same pairs as `save_to_disk` does."""
+    write_saved_dataset(out / SAVED, _rows(stock, range(stock.count)), FEATURES)
+
+
+def _rows(stock: Stock, numbers: range) -> Iterator[dict[str, str | bytes]]:
+    for item in (prompt(stock, number) for number in numbers):
+        for _, before, after in item.pairs:
+            yield {
                 "original_prompt": item.source,
                 "original_image": png(draw(before, stock.size).image),
                 "edit_prompt": item.edit,
                 "edited_prompt": item.target,
                 "edited_image": png(draw(after, stock.size).image),
             }
-            for item in (prompt(stock, k) for k in run)
-            for _, before, after in item.pairs
-        )
-        write_hub_table(path, rows, FEATURES)

@@ -1,6 +1,6 @@
-"""MagicBrush sessions of one to three turns: the json layout and the hub's Parquet shards."""
+"""MagicBrush sessions of one to three turns: two json layouts, the hub's Parquet shards, and a saved dataset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from smartedit.miniature.captions import caption
 from smartedit.miniature.drawing import Drawing, draw
 from smartedit.miniature.edits import PlainEdit, local_edit
-from smartedit.miniature.formats.files import png, write_hub_table, write_json, write_once
+from smartedit.miniature.formats.files import png, write_hub_table, write_json, write_once, write_saved_dataset
 from smartedit.miniature.stock import Stock, until_it_works
 
-FOLDER, HUB = Path("MagicBrush"), Path("MagicBrush_HF/data")
+FOLDER, HUB, SAVED = Path("MagicBrush"), Path("MagicBrush_HF/data"), Path("MagicBrush_saved")
 HASH = "9fd9f23e2b1cb397"
 FEATURES = {
     "img_id": "string",
@@ -113,12 +113,32 @@ def write(out: Path, stock: Stock) -> None:
         write_json(base / "local_descriptions.json", local, indent=4)
         write_json(base / "edit_turns.json", [turn for turns in sessions.values() for turn in turns], indent=4)
         write_json(base / "edit_sessions.json", sessions, indent=4)
+        if split == "train":
+            write_json(out / FOLDER / "magic_train.json", _flat(sessions))
+
+
+def _flat(sessions: Mapping[str, Sequence[Mapping[str, str]]]) -> list[dict[str, str]]:
+    """The training turns as InstructDiffusion lists them, with paths below the data set's folder."""
+    return [
+        {
+            "input": f"train/images/{name}/{turn['input']}",
+            "edited": f"train/images/{name}/{turn['output']}",
+            "instruction": turn["instruction"],
+        }
+        for name, turns in sessions.items()
+        for turn in turns
+    ]
 
 
 def write_hub(out: Path, stock: Stock) -> None:
     """Write the same turns as one Parquet shard a split."""
     for split, count in reversed(counts(stock).items()):
         write_hub_table(out / HUB / f"{split}-00000-of-00001-{HASH}.parquet", _rows(stock, split, count), FEATURES)
+
+
+def write_saved(out: Path, stock: Stock) -> None:
+    """Write the training turns as `save_to_disk` does."""
+    write_saved_dataset(out / SAVED, _rows(stock, "train", counts(stock)["train"]), FEATURES)
 
 
 def _rows(stock: Stock, split: str, count: int) -> Iterator[dict[str, Any]]:

@@ -15,19 +15,20 @@ from smartedit.miniature.scenes import Scene
 from smartedit.miniature.stock import Stock, loose_scene, until_it_works
 
 ROOT = Path("reason_seg/ReasonSeg")
+SPLITS = ("train", "val", "train", "train", "test", "train", "train")
 QUESTIONS = ("Where is the {clue}?", "Which thing in this picture is the {clue}?", "Can you find the {clue}?")
 
 
 def count(stock: Stock) -> int:
     """How many pictures there are."""
-    return max(6, stock.count // 4)
+    return max(7, stock.count // 4)
 
 
 def write(out: Path, stock: Stock) -> None:
-    """Write two thirds for training and one third for validation, and the explanations."""
+    """Write the three splits, five pictures of seven for training, and the explanations."""
     explained = []
     for number in range(count(stock)):
-        split = "val" if number % 3 == 2 else "train"
+        split = SPLITS[number % len(SPLITS)]
         scene, drawing, meant, shapes = until_it_works(lambda attempt, n=number: _question(stock, n, attempt))  # type: ignore[misc]
         stem = f"{3000000000 + 977 * number}_{number:010x}_o"
         rng = stock.rng("reasonseg", number, "texts")

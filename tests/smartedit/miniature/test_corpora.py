@@ -123,7 +123,7 @@ def test_generalized_expressions_mean_one_several_or_nothing(corpora: Path) -> N
 
 
 def test_questions_have_exact_regions(corpora: Path) -> None:
-    rows = accepted(reasonseg.read(corpora, "train")) + accepted(reasonseg.read(corpora, "val"))
+    rows = [row for split in ("train", "val", "test") for row in accepted(reasonseg.read(corpora, split))]
     assert len(rows) == questions.count(STOCK)
     for row in rows:
         assert row.mask_rle is not None
@@ -131,11 +131,13 @@ def test_questions_have_exact_regions(corpora: Path) -> None:
     assert any(row.ignore_rle is not None for row in rows)
 
 
-def test_pairs_are_the_same_in_all_three_layouts(corpora: Path) -> None:
+def test_pairs_are_the_same_in_all_layouts(corpora: Path) -> None:
     folders = accepted(instructpix2pix.read(corpora / "clip-filtered-dataset", "all"))
     zips = accepted(instructpix2pix.read(corpora / "clip-filtered-zip", "all"))
     hub = accepted(instructpix2pix.read(corpora / "InstructPix2PixCLIPFiltered_HF", "all"))
-    assert [r.instructions for r in folders] == [r.instructions for r in zips] == [r.instructions for r in hub]
+    saved = accepted(instructpix2pix.read(corpora / "InstructPix2PixCLIPFiltered_saved", "all"))
+    texts = [[row.instructions for row in rows] for rows in (folders, zips, hub, saved)]
+    assert texts[0] == texts[1] == texts[2] == texts[3]
     with zipfile.ZipFile(corpora / "clip-filtered-zip" / "shard-00.zip") as archive:
         for name in archive.namelist():
             assert archive.read(name) == (corpora / "clip-filtered-dataset" / name).read_bytes()
@@ -149,11 +151,27 @@ def test_the_hub_tables_look_as_the_library_writes_them(corpora: Path) -> None:
     assert table.column("edited_image").to_pylist()[0]["bytes"].startswith(b"\x89PNG")
 
 
+def test_the_library_itself_loads_the_hub_layouts(corpora: Path, tmp_path: Path) -> None:
+    import datasets
+
+    saved = datasets.load_from_disk(str(corpora / "InstructPix2PixCLIPFiltered_saved"))
+    shards = sorted(str(p) for p in (corpora / "InstructPix2PixCLIPFiltered_HF" / "data").glob("*.parquet"))
+    loaded = datasets.Dataset.from_parquet(shards, cache_dir=str(tmp_path))
+    assert saved.features == loaded.features
+    assert saved["edit_prompt"][:] == loaded["edit_prompt"][:]
+    assert saved[0]["edited_image"].size == (STOCK.size, STOCK.size)
+
+
 def test_sessions_follow_on_each_other(corpora: Path) -> None:
     for split in ("train", "dev"):
         files = accepted(magicbrush.read(corpora / "MagicBrush", split))
         hub = accepted(magicbrush.read(corpora / "MagicBrush_HF", split))
         assert [r.instructions for r in files] == [r.instructions for r in hub]
+    train = [r.instructions for r in accepted(magicbrush.read(corpora / "MagicBrush", "train"))]
+    saved = accepted(magicbrush.read(corpora / "MagicBrush_saved", "train"))
+    listed = json.loads((corpora / "MagicBrush" / "magic_train.json").read_text())
+    assert [r.instructions for r in saved] == train == [(turn["instruction"],) for turn in listed]
+    assert all((corpora / "MagicBrush" / turn[key]).is_file() for turn in listed for key in ("input", "edited"))
     folder = corpora / "MagicBrush" / "train"
     for name, turns in json.loads((folder / "edit_sessions.json").read_text()).items():
         for turn in turns:
