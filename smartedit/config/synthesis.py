@@ -95,6 +95,8 @@ class GrounderConfig:
     """groundingdino-py: the model's configuration file; None for the Swin-T one that the package holds."""
     text_encoder: str | None = None
     """groundingdino-py: folder or hub name of its BERT; None for what the configuration file names."""
+    short_side: int = Field(default=800, ge=32)
+    """Shorter side that GroundingDINO works at, pixels."""
     box_threshold: float = Field(default=0.35, ge=0, le=1)
     """Least confidence of a box."""
     text_threshold: float = Field(default=0.25, ge=0, le=1)
@@ -189,6 +191,8 @@ class WriterConfig:
     """Folder of answers; None for `answers` in the run folder."""
     count: int = Field(default=4, ge=1)
     """Instructions a sample."""
+    extra_clues: int = Field(default=0, ge=0)
+    """Further clues a thing that a language model makes up and the grounder has to confirm."""
     timeout: float = Field(default=60.0, gt=0)
     """endpoint: seconds to wait for an answer."""
     retries: int = Field(default=3, ge=0)

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from reason_edit.schema import Category
 from smartedit.config.synthesis import SynthesisConfig
 from smartedit.seeding import seed_from
-from smartedit.synthesis.knowledge import Knowledge, names_word
+from smartedit.synthesis.knowledge import Knowledge
 from smartedit.synthesis.records import Candidate, Grounding, Instructions, Rule
 from smartedit.synthesis.stage import Outcome
-from smartedit.tools.protocols import EditFacts, InstructionWriter, Operation, ToolError
+from smartedit.tools.protocols import EditFacts, InstructionWriter, ToolError
+from smartedit.tools.wording import fault
 
 
 def instruct(
@@ -61,6 +62,7 @@ def edit_facts(candidate: Candidate, grounding: Grounding, knowledge: Knowledge)
         operation=candidate.operation,
         kind=candidate.kind,
         referring=grounding.referring,
+        attribute=grounding.attribute,
         forbidden=knowledge.forbidden(candidate.kind) if reasoning else (),
         replacement=kind,
         replacement_phrase=knowledge.one(kind) if kind is not None else None,
@@ -81,20 +83,3 @@ def _other_names(candidate: Candidate, grounding: Grounding) -> tuple[str, ...]:
     if candidate.rule is Rule.OUTSIDE_MIRROR:
         return (f"{kind} that is not in the mirror", f"real {kind}")
     return ()
-
-
-def fault(text: str, fact: EditFacts) -> str | None:
-    """What is wrong with an instruction, whoever wrote it.
-
-    It must name what comes, must not give away what a clue stands for, and must be one short line.
-    """
-    if not 8 <= len(text) <= 240 or "\n" in text:
-        return f"not one short line: {text[:80]!r}"
-    for word in fact.forbidden:
-        if names_word(text, word):
-            return f"gives {word!r} away: {text!r}"
-    if fact.replacement is not None and not names_word(text, fact.replacement):
-        return f"does not name {fact.replacement!r}: {text!r}"
-    if not fact.forbidden and fact.operation is not Operation.ADD and not names_word(text, fact.kind):
-        return f"does not name {fact.kind!r}: {text!r}"
-    return None

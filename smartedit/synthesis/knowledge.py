@@ -1,6 +1,5 @@
 """What the factory knows of the world: kinds of things, what they are like in size, and clues that point at them."""
 
-import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from smartedit.tools.wording import names_word
 
 
 class KnowledgeError(ValueError):
@@ -180,8 +181,3 @@ def _clue(origin: str, record: Mapping[str, Any], things: Mapping[str, Thing]) -
             if names_word(text, word):
                 raise KnowledgeError(f"{origin}: clue {text!r} names its answer {word!r}")
     return Clue(text=text, things=names, doubtful=doubtful)
-
-
-def names_word(text: str, word: str) -> bool:
-    """Whether a text holds a word (or words) or its plural."""
-    return re.search(rf"\b{re.escape(word)}(s|es)?\b", text, flags=re.IGNORECASE) is not None

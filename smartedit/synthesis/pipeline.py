@@ -3,12 +3,13 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reason_edit.files import write_text
+from reason_edit.schema import Category
 from reason_edit.tables import write_rows
 from smartedit.config.synthesis import SynthesisConfig
 from smartedit.synthesis.environment import environment
@@ -17,7 +18,7 @@ from smartedit.synthesis.ground import ground
 from smartedit.synthesis.inpaint import inpaint
 from smartedit.synthesis.instruct import instruct
 from smartedit.synthesis.intake import take_in
-from smartedit.synthesis.knowledge import read_knowledge
+from smartedit.synthesis.knowledge import Clue, read_knowledge
 from smartedit.synthesis.propose import census, propose
 from smartedit.synthesis.records import (
     Candidate,
@@ -141,11 +142,43 @@ def _propose(folder: RunFolder, shard: int, tools: Toolbox) -> Outcome[Candidate
         if counts is None:
             continue
         candidates, rejections = propose(
-            row.picture_id, counts, tools.knowledge, config.proposals, available=tools.available()
+            row.picture_id,
+            counts,
+            tools.knowledge,
+            config.proposals,
+            available=tools.available(),
+            extra_clues=invented_clues(counts, tools, outcome, row.picture_id),
+            clue_origin=config.writer.model or config.writer.name,
         )
         outcome.rows.extend(candidates)
         outcome.rejections.extend(rejections)
     return outcome
+
+
+def invented_clues(
+    counts: Mapping[str, int], tools: Toolbox, outcome: Outcome[Candidate], picture_id: str
+) -> dict[str, list[Clue]]:
+    """Clues of a language model for the things that a picture holds once; none unless configured."""
+    writer = tools.clue_writer()
+    found: dict[str, list[Clue]] = {}
+    for kind in sorted(k for k, n in counts.items() if n == 1) if writer is not None else ():
+        assert writer is not None
+        others = sorted(k for k in counts if k != kind)
+        try:
+            texts = writer.clues(kind, tools.knowledge.forbidden(kind), others)
+        except ToolError as error:
+            rejection = Rejection(
+                key=f"{picture_id}.clue.{kind}",
+                candidate_id=None,
+                category=Category.REASONING,
+                stage="propose",
+                reason="writer failed",
+                detail=str(error),
+            )
+            outcome.rejections.append(rejection)
+            continue
+        found[kind] = [Clue(text=text, things=(kind,)) for text in texts]
+    return found
 
 
 def _counts(

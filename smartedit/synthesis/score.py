@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,8 @@ def score(
         A row of scores for every pair; what a tool could not score is NaN.
     """
     outcome: Outcome[QualityScores] = Outcome()
+    drafts: list[QualityScores] = []
+    changes: list[ChangeRequest] = []
     for pair in pairs:
         if pair.candidate_id not in instructions:
             continue
@@ -90,25 +92,44 @@ def score(
             source_label=said.source_label,
             target_label=said.target_label,
         )
-        change = _change(judged, scorer)
         found, left = _regrounded(judged, regrounder, config)
-        outcome.rows.append(_row(judged, change, found, left))
+        drafts.append(_row(judged, found, left))
+        if scorer is not None:
+            changes.append(_change(judged))
+    if scorer is None:
+        outcome.rows.extend(drafts)
+        return outcome
+    answers = call_in_batches(scorer.score, changes, config.scorer.batch_size)
+    for draft, answer in zip(drafts, answers, strict=True):
+        known = None if isinstance(answer, ToolError) else answer
+        outcome.rows.append(_with_change(draft, known, candidates[draft.candidate_id]))
     return outcome
 
 
-def _row(judged: Judged, change: ChangeScores | None, found: float, left: float) -> QualityScores:
+def _with_change(draft: QualityScores, change: ChangeScores | None, candidate: Candidate) -> QualityScores:
+    if change is None:
+        return draft
+    removed = candidate.operation is Operation.REMOVE
+    return replace(
+        draft,
+        clip_target=math.nan if removed else change.target,
+        clip_source_drop=change.source_drop,
+        clip_direction=change.direction,
+    )
+
+
+def _row(judged: Judged, found: float, left: float) -> QualityScores:
     before, after = np.asarray(judged.source, np.int16), np.asarray(judged.target, np.int16)
     step = np.abs(after - before).max(axis=-1)
     outside = step[~judged.region]
     moved = step > MOVED
     x0, y0, x1, y1 = bounding_box(judged.region)
-    removed = judged.candidate.operation is Operation.REMOVE
     return QualityScores(
         pair_id=judged.pair.pair_id,
         candidate_id=judged.pair.candidate_id,
-        clip_target=math.nan if change is None or removed else change.target,
-        clip_source_drop=math.nan if change is None else change.source_drop,
-        clip_direction=math.nan if change is None else change.direction,
+        clip_target=math.nan,
+        clip_source_drop=math.nan,
+        clip_direction=math.nan,
         target_found=found,
         source_left=left,
         background_error=float(outside.max()) if outside.size else 0.0,
@@ -147,21 +168,15 @@ def _step_across(image: NDArray[np.uint8], region: Mask) -> float | None:
     return float(vertical.sum() + horizontal.sum()) / count if count else None
 
 
-def _change(judged: Judged, scorer: ImageTextScorer | None) -> ChangeScores | None:
-    if scorer is None:
-        return None
+def _change(judged: Judged) -> ChangeRequest:
     box = _padded_square(judged.region)
     added = judged.candidate.operation is Operation.ADD
-    request = ChangeRequest(
+    return ChangeRequest(
         source=judged.source.crop(box),
         target=judged.target.crop(box),
         source_text=NOWHERE if added else judged.source_label,
         target_text=judged.target_label or NOWHERE,
     )
-    try:
-        return scorer.score([request])[0]
-    except ToolError:
-        return None
 
 
 def _padded_square(region: Mask, pad: float = 0.15) -> tuple[int, int, int, int]:

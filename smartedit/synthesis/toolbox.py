@@ -11,8 +11,16 @@ from smartedit.synthesis.exemplars import bank_of_run
 from smartedit.synthesis.knowledge import Knowledge, read_knowledge
 from smartedit.synthesis.run_folder import RunFolder
 from smartedit.tools.annotations import AnnotatedPicture, CocoAnnotations, read_coco
-from smartedit.tools.build import build_grounder, build_inpainter, build_scorer, build_segmenter, build_writer
+from smartedit.tools.build import (
+    build_clue_writer,
+    build_grounder,
+    build_inpainter,
+    build_scorer,
+    build_segmenter,
+    build_writer,
+)
 from smartedit.tools.exemplar_inpainter import CutOut, ExemplarInpainter
+from smartedit.tools.llm_writer import ClueWriter
 from smartedit.tools.protocols import Inpainter
 
 
@@ -76,6 +84,12 @@ class Toolbox:
         """The writer."""
         cache = self._folder.root / "answers"
         return self._once(self.config.writer, lambda: build_writer(self.config.writer, cache))
+
+    def clue_writer(self) -> ClueWriter | None:
+        """What makes further clues up, or None."""
+        cache = self._folder.root / "answers"
+        built: ClueWriter | None = self._once("clues", lambda: build_clue_writer(self.config.writer, cache))
+        return built
 
     def scorer(self) -> Any:
         """CLIP, or None."""

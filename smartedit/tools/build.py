@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smartedit.config.synthesis import GrounderConfig, InpainterConfig, ScorerConfig, SegmenterConfig, WriterConfig
 from smartedit.tools.annotations import CocoAnnotations
@@ -16,6 +16,9 @@ from smartedit.tools.protocols import (
     Segmenter,
     ToolUnavailable,
 )
+
+if TYPE_CHECKING:
+    from smartedit.tools.llm_writer import ClueWriter
 
 
 def build_grounder(config: GrounderConfig, truth: CocoAnnotations | None) -> Grounder:
@@ -90,6 +93,26 @@ def build_writer(config: WriterConfig, cache: Path) -> InstructionWriter:
         config
     )
     return writer
+
+
+def build_clue_writer(config: WriterConfig, cache: Path) -> "ClueWriter | None":
+    """What makes further clues up, if that is wanted.
+
+    Raises:
+        ToolUnavailable: It is wanted, and the writer is no language model or cannot be built.
+    """
+    if not config.extra_clues:
+        return None
+    if config.name not in ("endpoint", "transformers"):
+        raise ToolUnavailable(
+            f"writer.extra_clues needs a language model, endpoint or transformers, not {config.name!r}"
+        )
+    from smartedit.tools.language_models import build_language_model
+    from smartedit.tools.llm_writer import ClueWriter
+
+    folder = Path(config.cache) if config.cache else cache
+    model = build_language_model(config)
+    return ClueWriter(model, cache=folder, count=config.extra_clues, give_up_after=config.give_up_after)
 
 
 def build_scorer(config: ScorerConfig) -> ImageTextScorer | None:

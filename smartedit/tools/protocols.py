@@ -172,6 +172,7 @@ class EditFacts:
         operation: Replace, remove or add.
         kind: The thing pointed at, for example "apple".
         referring: How it is singled out, without an article: "left apple", "object that tells the time".
+        attribute: The word that does it: "left", "red", "in the mirror"; empty when the kind or a clue does.
         forbidden: Words that would give the answer away ("clock" where the clue must do the work).
         replacement: What shall be there instead or beside it, for example "orange".
         replacement_phrase: The same with its article: "an orange".
@@ -183,6 +184,7 @@ class EditFacts:
     operation: Operation
     kind: str
     referring: str
+    attribute: str
     forbidden: tuple[str, ...]
     replacement: str | None
     replacement_phrase: str | None

@@ -1,0 +1,45 @@
+"""What an instruction must and must not say, whoever wrote it."""
+
+import re
+
+from smartedit.tools.protocols import EditFacts, Operation
+
+MIRROR_WORDS = ("mirror", "reflect", "real")
+"""Any of them tells a reflection from the thing itself."""
+
+
+def names_word(text: str, word: str) -> bool:
+    """Whether a text holds a word (or words) or its plural."""
+    return re.search(rf"\b{re.escape(word)}(s|es)?\b", text, flags=re.IGNORECASE) is not None
+
+
+def fault(text: str, fact: EditFacts) -> str | None:
+    """What is wrong with an instruction.
+
+    It is one short line; it names what comes, and the thing with the word that singles it out; or it holds the clue and
+    gives nothing away.
+
+    Args:
+        text: The instruction.
+        fact: What is true.
+
+    Returns:
+        The fault, or None.
+    """
+    if not 8 <= len(text) <= 240 or "\n" in text:
+        return f"not one short line: {text[:80]!r}"
+    for word in fact.forbidden:
+        if names_word(text, word):
+            return f"gives {word!r} away: {text!r}"
+    if fact.replacement is not None and not names_word(text, fact.replacement):
+        return f"does not name {fact.replacement!r}: {text!r}"
+    if fact.forbidden:
+        return None if fact.referring.lower() in text.lower() else f"leaves out the clue: {text!r}"
+    if not names_word(text, fact.kind):
+        return f"does not name {fact.kind!r}: {text!r}"
+    wanted = MIRROR_WORDS if "mirror" in fact.attribute else (fact.attribute,)
+    if not any(word.lower() in text.lower() for word in wanted):
+        return f"leaves out {fact.attribute!r}: {text!r}"
+    if fact.operation is Operation.REMOVE and re.search(r"\b(add|replace|swap)\b", text, flags=re.IGNORECASE):
+        return f"asks for something else than a removal: {text!r}"
+    return None

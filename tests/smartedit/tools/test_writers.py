@@ -1,0 +1,227 @@
+"""Writers: wordings that hold together, a language model behind a real HTTP server, and its failures as rejections."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from smartedit.config.synthesis import WriterConfig
+from smartedit.tools.build import build_clue_writer, build_writer
+from smartedit.tools.instruction_writer import ASKING, DIRECT, TemplateWriter
+from smartedit.tools.language_models import Endpoint
+from smartedit.tools.llm_writer import ClueWriter, LanguageModelWriter
+from smartedit.tools.protocols import EditFacts, Operation, ToolError, ToolUnavailable
+from smartedit.tools.wording import fault
+
+CLUE = "object that can tell the time"
+
+
+def facts(operation: Operation = Operation.REPLACE, *, clue: bool = False, seed: int = 1) -> EditFacts:
+    removed = operation is Operation.REMOVE
+    return EditFacts(
+        operation=operation,
+        kind="clock",
+        referring=CLUE if clue else "left clock",
+        attribute="" if clue else "left",
+        forbidden=("clock", "watch") if clue else (),
+        replacement=None if removed else "orange",
+        replacement_phrase=None if removed else "an orange",
+        place="to the right of" if operation is Operation.ADD else None,
+        seed=seed,
+        others=() if clue else ("clock on the left",),
+    )
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize("clue", [False, True])
+def test_every_template_says_what_is_true(operation: Operation, clue: bool) -> None:
+    fact = facts(operation, clue=clue)
+    (texts,) = TemplateWriter(count=30).write([fact])
+    assert isinstance(texts, tuple)
+    assert len(set(texts)) == len(DIRECT[operation]) + (len(ASKING[operation]) if clue else 0)
+    for text in texts:
+        assert fault(text, fact) is None
+        assert "{" not in text
+        assert "None" not in text
+        assert text[0].isupper()
+        assert text[-1] in ".?"
+
+
+def test_wording_follows_from_the_seed_alone() -> None:
+    writer = TemplateWriter(count=3)
+    together = writer.write([facts(seed=1), facts(seed=2), facts(seed=1)])
+    assert together[0] == together[2] != together[1]
+    assert together[1] == writer.write([facts(seed=2)])[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "clue", "problem"),
+    [
+        ("Change the clock to an orange.", False, "leaves out 'left'"),
+        ("Change the left clock to a pear.", False, "does not name 'orange'"),
+        ("Change the left thing to an orange.", False, "does not name 'clock'"),
+        ("Change the left clock\nto an orange.", False, "not one short line"),
+        (f"Change the {CLUE}, a clock, to an orange.", True, "gives 'clock' away"),
+        ("Change the thing on the wall to an orange.", True, "leaves out the clue"),
+    ],
+)
+def test_wrong_wordings_are_found(text: str, clue: bool, problem: str) -> None:
+    assert problem in (fault(text, facts(clue=clue)) or "")
+
+
+Reply = Callable[[dict[str, object]], tuple[int, str]]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[dict[str, object]], list[Reply]]]:
+    """A real HTTP server; its last reply function answers, and every request is kept."""
+    asked: list[dict[str, object]] = []
+    replies: list[Reply] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(body | {"path": self.path, "auth": self.headers.get("Authorization")})
+            status, text = replies[-1](body)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=service.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{service.server_port}/v1", asked, replies
+    service.shutdown()
+    service.server_close()
+
+
+def answer(*texts: str) -> Reply:
+    content = "Sure! " + json.dumps(list(texts))
+    return lambda _: (200, json.dumps({"choices": [{"message": {"content": content}}]}))
+
+
+def config(url: str, **changes: object) -> WriterConfig:
+    options: dict[str, object] = {"name": "endpoint", "model": "m", "url": url, "count": 2, "retries": 1, "timeout": 2}
+    return WriterConfig(**(options | changes))  # type: ignore[arg-type]
+
+
+def writer_for(config: WriterConfig, cache: Path) -> LanguageModelWriter:
+    model = Endpoint(config, pause=0.01)
+    return LanguageModelWriter(model, cache=cache, count=config.count, give_up_after=config.give_up_after)
+
+
+GOOD = ("Turn the left clock into an orange.", "Let the left clock become an orange.")
+
+
+def test_an_endpoint_is_asked_once_and_then_remembered(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, asked, replies = server
+    monkeypatch.setenv("A_KEY", "secret")
+    replies.append(answer(*GOOD))
+    settings = config(url, api_key_variable="A_KEY")
+    first = build_writer(settings, tmp_path).write([facts()])
+    again = build_writer(settings, tmp_path).write([facts()])
+    assert first == again == [GOOD]
+    assert len(asked) == 1
+    assert asked[0]["path"] == "/v1/chat/completions"
+    assert asked[0]["auth"] == "Bearer secret"
+    assert "secret" not in "".join(p.read_text() for p in tmp_path.iterdir())
+
+
+def test_only_true_wordings_are_taken(server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path) -> None:
+    url, asked, replies = server
+    replies.append(answer("Change the clock to an orange.", GOOD[0]))
+    (result,) = writer_for(config(url), tmp_path).write([facts()])
+    assert isinstance(result, ToolError)
+    assert "1 of 2 usable" in str(result)
+    assert "leaves out 'left'" in str(result)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        ((200, "<html>busy</html>"), "not a chat completion"),
+        ((200, '{"choices": []}'), "not a chat completion"),
+        ((200, '{"choices": [{"message": {"content": "I am sorry."}}]}'), "no JSON list"),
+        ((200, '{"choices": [{"message": {"content": null}}]}'), "without text"),
+        ((401, "bad key"), "HTTP 401: bad key"),
+    ],
+)
+def test_nonsense_rejects_the_sample(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path, reply: tuple[int, str], problem: str
+) -> None:
+    url, _, replies = server
+    replies.append(lambda _: reply)
+    results = writer_for(config(url), tmp_path).write([facts(seed=n) for n in range(7)])
+    assert all(isinstance(r, ToolError) and problem in str(r) for r in results)
+
+
+def test_passing_failures_are_tried_again(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path
+) -> None:
+    url, asked, replies = server
+    replies.append(lambda body: (503, "later") if len(asked) == 1 else answer(*GOOD)(body))
+    assert writer_for(config(url), tmp_path).write([facts()]) == [GOOD]
+    assert len(asked) == 2
+
+
+def test_a_dead_endpoint_ends_the_run_with_a_remedy(tmp_path: Path) -> None:
+    writer = writer_for(config("http://127.0.0.1:9/v1", give_up_after=3), tmp_path)
+    with pytest.raises(ToolUnavailable, match="run the same command again"):
+        writer.write([facts(seed=n) for n in range(4)])
+
+
+def test_a_hanging_endpoint_is_left_after_the_time_limit(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path
+) -> None:
+    url, _, replies = server
+    release = threading.Event()
+
+    def hang(_: dict[str, object]) -> tuple[int, str]:
+        release.wait(5)
+        return 200, ""
+
+    replies.append(hang)
+    (result,) = writer_for(config(url, timeout=0.1, retries=0), tmp_path).write([facts()])
+    release.set()
+    assert isinstance(result, ToolError)
+    assert "ReadTimeout" in str(result)
+
+
+def test_a_local_model_of_transformers_answers(tmp_path: Path, bert_folder: Path) -> None:
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=1040, max_position_embeddings=512, **sizes)).save_pretrained(tmp_path / "m")
+    AutoTokenizer.from_pretrained(bert_folder).save_pretrained(tmp_path / "m")
+    settings = WriterConfig(name="transformers", model=str(tmp_path / "m"), max_new_tokens=8)
+    (result,) = build_writer(settings, tmp_path / "answers").write([facts()])
+    assert isinstance(result, ToolError)
+    assert "no JSON list" in str(result)
+    assert len(list((tmp_path / "answers").iterdir())) == 2
+
+
+def test_clues_of_a_language_model_give_nothing_away(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path
+) -> None:
+    url, _, replies = server
+    replies.append(answer("the thing that ticks on the wall.", "clock face", "a thing next to the cup", "x"))
+    writer = ClueWriter(Endpoint(config(url), pause=0.01), cache=tmp_path, count=3)
+    assert writer.clues("clock", ("clock", "watch"), ("cup",)) == ["thing that ticks on the wall"]
+
+
+def test_missing_settings_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ToolUnavailable, match=r"writer\.url"):
+        build_writer(WriterConfig(name="endpoint"), tmp_path)
+    with pytest.raises(ToolUnavailable, match="no model"):
+        build_writer(WriterConfig(name="transformers", model=str(tmp_path)), tmp_path)
+    with pytest.raises(ToolUnavailable, match="needs a language model"):
+        build_clue_writer(WriterConfig(extra_clues=2), tmp_path)
