@@ -65,7 +65,7 @@ class SqueezeLpips:
         """
         import torch
 
-        batch = torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2)
+        batch = torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2).contiguous()
         with torch.inference_mode():
             layers = self.network.net(self.network.scaling_layer(batch * 2 - 1))
             return [x / torch.sqrt(x.square().sum(dim=1, keepdim=True) + 1e-8) for x in layers]

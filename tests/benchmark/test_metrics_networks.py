@@ -138,6 +138,29 @@ def test_lpips_is_zero_for_equal_pictures_and_follows_the_weights(backbone: Path
     assert halves[0] != pytest.approx(halves[1], rel=1e-3)
 
 
+@pytest.mark.parametrize("strength", [1.0, 1e-3])
+def test_lpips_by_name_is_that_of_torchmetrics_even_where_features_vanish(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: float
+) -> None:
+    """Both read torchvision's weights from the torch hub cache."""
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+    from torchvision.models import SqueezeNet1_1_Weights
+
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    state = torch.load(backbone)
+    state["features.0.weight"], state["features.0.bias"] = (
+        state[f"features.0.{n}"] * strength for n in ("weight", "bias")
+    )
+    torch.save(state, cache / str(SqueezeNet1_1_Weights.IMAGENET1K_V1.url).rpartition("/")[2])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    lpips, reference = find_lpips("squeezenet1_1").load(), LearnedPerceptualImagePatchSimilarity(net_type="squeeze")
+    pixels = [picture(i).astype(np.float32) / 255 for i in range(2)]
+    tensors = [torch.from_numpy(p).permute(2, 0, 1)[None] * 2 - 1 for p in pixels]
+    ours = lpips.distances(lpips.features(pixels[:1]), lpips.features(pixels[1:]), None)
+    assert ours == pytest.approx([float(reference(*tensors))], rel=1e-5)
+
+
 def test_lpips_in_one_batch_is_lpips_one_by_one(backbone: Path) -> None:
     lpips = find_lpips(str(backbone)).load()
     pixels = [picture(i).astype(np.float32) / 255 for i in range(6)]
