@@ -165,7 +165,7 @@ class ManifestConfig:
     @model_validator(mode="before")
     @classmethod
     def _kind_from_name(cls, values: Any) -> Any:
-        content = values.kwargs if hasattr(values, "kwargs") else values
+        content = (values.kwargs or {}) if hasattr(values, "kwargs") else values
         sources = content.get("sources") if isinstance(content, dict) else None
         if isinstance(sources, dict):
             named = {n: {"kind": n, **s} if isinstance(s, dict) else s for n, s in sources.items()}
