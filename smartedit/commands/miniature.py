@@ -8,8 +8,12 @@ import typer
 app = typer.Typer(help="Write drawn data sets: a miniature Reason-Edit and training corpora.", no_args_is_help=True)
 
 
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
+def _fail(error: Exception, out: Path) -> typer.Exit:
+    if isinstance(error, OSError):
+        where = error.filename or out
+        typer.echo(f"error: {where}: {error.strerror}; mend that and run the command again, it goes on", err=True)
+    else:
+        typer.echo(f"error: {error}", err=True)
     return typer.Exit(1)
 
 
@@ -28,7 +32,7 @@ def reason_edit(
     try:
         write_reason_edit(out, seed=seed, size=size, seen_clues=seen_clues)
     except (ValueError, OSError) as error:
-        raise _fail(error) from error
+        raise _fail(error, out) from error
     typer.echo(f"wrote {out}")
 
 
@@ -46,7 +50,7 @@ def contact_sheet(
     try:
         write_contact_sheet(folder, out, columns=columns, side=side, most=most)
     except (ValueError, OSError) as error:
-        raise _fail(error) from error
+        raise _fail(error, out) from error
     typer.echo(f"wrote {out}")
 
 
@@ -67,7 +71,7 @@ def corpora(
     try:
         write_corpora(out, stock, only or (), lambda name: typer.echo(f"{name} is complete", err=True))
     except (ValueError, OSError) as error:
-        raise _fail(error) from error
+        raise _fail(error, out) from error
     typer.echo(f"wrote {out}")
 
 
@@ -83,5 +87,5 @@ def catalog(
     try:
         write_catalog(out, size=size, zoom=zoom)
     except (ValueError, OSError) as error:
-        raise _fail(error) from error
+        raise _fail(error, out) from error
     typer.echo(f"wrote {out}")

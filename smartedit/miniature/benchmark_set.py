@@ -199,18 +199,22 @@ def target_label(before: Drawing, mask: NDArray[np.bool_], case: Case) -> str:
 
 def _write_sample(out: Path, folder: str, stem: str, case: Case, seed: int, size: int) -> Answer:
     sample_id = f"{case.category.value}/{stem}"
-    before, after = draw(case.scene, size), draw(case.after, size)
-    mask = edit_mask(before, after, case)
     target = Path("targets") / case.category.value / f"{stem}.png"
-    _write_once(out / folder / f"{stem}.png", before.image, "PNG")
-    _write_once(out / folder / f"{stem}_mask.jpg", mask.astype(np.uint8) * 255, "JPEG")
-    _write_once(out / "answers" / target, after.image, "PNG")
+    files = (out / folder / f"{stem}.png", out / folder / f"{stem}_mask.jpg", out / "answers" / target)
+    label = case.target_words
+    if label is None or not all(path.is_file() for path in files):
+        before, after = draw(case.scene, size), draw(case.after, size)
+        mask = edit_mask(before, after, case)
+        label = target_label(before, mask, case)
+        _write_once(files[0], before.image, "PNG")
+        _write_once(files[1], mask.astype(np.uint8) * 255, "JPEG")
+        _write_once(files[2], after.image, "PNG")
     thing = case.scene.things[case.index]
     return Answer(
         sample_id=sample_id,
         category=case.category,
         instruction=instruction_for(case, seed_from("reason-edit", seed, sample_id, "wording")),
-        target_label=target_label(before, mask, case),
+        target_label=label,
         action="remove" if case.new_kind is None else "replace",
         reference=case.reference.text,
         thing=case.index,
