@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.comparison import Comparison, compare_methods
+from benchmark.human_comparison import PairedTest, compare_ratings
 from benchmark.records import Score, Unscored
 from benchmark.runs import Run
 from reason_edit.files import atomic_path, write_text
@@ -25,7 +25,6 @@ from reason_edit.schema import Category
 from reason_edit.tables import to_table, write_rows
 
 METRIC = "ins_align"
-TESTED_GROUPS = ("overall", "understanding", "reasoning")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +48,7 @@ class Aggregate:
     summaries: tuple[InsAlign, ...]
     agreement: Agreement
     profiles: tuple[RaterProfile, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[PairedTest, ...]
     resamples: int
 
 
@@ -122,7 +121,7 @@ def aggregate_ratings(
         summaries=tuple(summarise_ratings(cube, samples, resamples=resamples)),
         agreement=measure_agreement(cube, resamples=resamples),
         profiles=tuple(profile_raters(cube, ratings, attention)),
-        comparisons=tuple(_compare(runs[0], cube)),
+        comparisons=tuple(compare_ratings(cube, samples, resamples=resamples)),
         resamples=resamples,
     )
     content = json.dumps(plain_json(asdict(result)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -156,18 +155,6 @@ def _scores(cube: Cube, methods: set[str]) -> tuple[list[Score], list[Unscored]]
                 reason = "no rater could tell" if undecided[m, s] else "not rated"
                 unscored.append(Unscored(**key, reason=reason))
     return scores, unscored
-
-
-def _compare(run: Run, cube: Cube) -> list[Comparison]:
-    """Paired tests between all methods on the mean over raters, in each scenario and overall."""
-    samples = [s for s in run.samples() if s.sample_id in set(cube.samples)]
-    if len(cube.methods) < 2 or len(samples) != len(cube.samples):
-        return []
-    scores, _ = _scores(cube, set(cube.methods))
-    groups = [g for g in TESTED_GROUPS if any(s.category.scenario.value == g or g == "overall" for s in samples)]
-    return [
-        c for group in groups for c in compare_methods(scores, samples, protocol=PROTOCOL, metric=METRIC, group=group)
-    ]
 
 
 def store_scores(run: Run, scores: Sequence[Score], unscored: Sequence[Unscored]) -> None:

@@ -167,16 +167,14 @@ def status(
     from reason_edit.rating.store import Store
 
     store = Store.open(study_location(run, study))
-    tokens = {r.name: r.token for r in store.raters()}
     table = Table("rater", "answered", "of", "changed", "median s", "attention", "last answer (UTC)")
-    if links:
-        table.add_column("link", overflow="fold")
     for s in read_returns(store).raters:
         seconds = f"{s.median_seconds:.1f}" if s.median_seconds is not None else ""
         attention = f"{s.attention_passed}/{s.attention_answered}" if s.attention_answered else ""
-        row = [s.rater, str(s.answered), str(s.total), str(s.changed), seconds, attention, s.last or ""]
-        table.add_row(*row, *([f"/r/{tokens[s.rater]}/"] if links else []))
+        table.add_row(s.rater, str(s.answered), str(s.total), str(s.changed), seconds, attention, s.last or "")
     Console().print(table)
+    for rater in store.raters() if links else []:
+        typer.echo(f"{rater.name}\t/r/{rater.token}/")
 
 
 @app.command()

@@ -134,23 +134,13 @@ def summarise_ratings(
         One summary for each method and group that has samples.
     """
     means = cube.sample_means
-    drawn_raters = multinomial_draws(len(cube.raters), resamples, "raters")
-    members = {c: np.flatnonzero([samples[s] is c for s in cube.samples]) for c in Category}
-    resampled = {c: _resampled_means(cube, m, drawn_raters, c) for c, m in members.items() if len(m)}
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     found = []
-    for group, categories in GROUPS.items():
-        present = [c for c in categories if c in resampled]
-        if not present:
-            continue
-        where = np.concatenate([members[c] for c in present])
+    for group, draws in resample_groups(cube, samples, resamples).items():
+        where = _members(cube, samples, GROUPS[group])
         for m, method in enumerate(cube.methods):
-            counts = {c: int(np.isfinite(means[m, members[c]]).sum()) for c in present}
-            scored = sum(counts.values())
-            low, high = math.nan, math.nan
-            if scored and all(n != 1 for n in counts.values()):
-                mixed = sum(resampled[c][:, m] * (n / scored) for c, n in counts.items() if n)
-                low, high = percentile_interval(np.asarray(mixed), tails)
+            scored = int(np.isfinite(means[m, where]).sum())
+            low, high = percentile_interval(draws[:, m], tails)
             found.append(
                 InsAlign(
                     method=method,
@@ -165,6 +155,40 @@ def summarise_ratings(
                 )
             )
     return found
+
+
+def resample_groups(cube: Cube, samples: Mapping[str, Category], resamples: int = RESAMPLES) -> dict[str, Values]:
+    """Bootstrap means of every group that has samples; one draw is the same raters and samples for all methods.
+
+    Args:
+        cube: The answers.
+        samples: The category of every sample.
+        resamples: How many draws.
+
+    Returns:
+        Float [resamples, methods] by group; NaN for a method with a category of which a single sample is scored, whose
+        spread nobody knows.
+    """
+    means = cube.sample_means
+    drawn_raters = multinomial_draws(len(cube.raters), resamples, "raters")
+    members = {c: _members(cube, samples, (c,)) for c in Category}
+    resampled = {c: _resampled_means(cube, where, drawn_raters, c) for c, where in members.items() if len(where)}
+    groups = {}
+    for group, categories in GROUPS.items():
+        present = [c for c in categories if c in resampled]
+        if not present:
+            continue
+        counts = np.stack([np.isfinite(means[:, members[c]]).sum(axis=1) for c in present])
+        weights = counts / np.maximum(1, counts.sum(axis=0))
+        weights[:, (counts == 1).any(axis=0) | (counts.sum(axis=0) == 0)] = np.nan
+        # A category without a score has weight 0, and its draws are NaN.
+        parts = [np.where(w == 0, 0, resampled[c] * w) for c, w in zip(present, weights, strict=True)]
+        groups[group] = np.sum(parts, axis=0)
+    return groups
+
+
+def _members(cube: Cube, samples: Mapping[str, Category], categories: Sequence[Category]) -> NDArray[np.intp]:
+    return np.flatnonzero([samples[s] in categories for s in cube.samples])
 
 
 def multinomial_draws(count: int, resamples: int, *keys: str) -> Values:
