@@ -9,16 +9,24 @@ from smartedit.model.mllm import extend_vocabulary
 from smartedit.model.prompts import OUR_PROMPTS, read_prompts
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.text import EmptyText
-from smartedit.model.tokenizer import add_img_tokens
+from smartedit.model.tokenizer import VocabularyError, add_img_tokens, load_tokenizer
 
 
-def build_pipeline(config: ModelConfig, tokenizer: Any) -> SmartEditPipeline:
+def build_pipeline(config: ModelConfig, tokenizer: Any = None) -> SmartEditPipeline:
     """Build a pipeline whose parts come from checkpoints or, without one, from random weights.
 
     Args:
         config: Sizes, checkpoints and settings.
-        tokenizer: Of the language model; the added tokens are put in where they are missing.
+        tokenizer: Of the language model, with or without the added tokens; None to read the one that `config` names.
+
+    Raises:
+        VocabularyError: There is no tokenizer, or not the one of this model.
     """
+    if tokenizer is None:
+        named = config.mllm.tokenizer or config.mllm.checkpoint
+        if named is None:
+            raise VocabularyError("no tokenizer: set model.mllm.tokenizer to a folder or name")
+        tokenizer = load_tokenizer(named)
     model = build_model(config)
     layout = add_img_tokens(tokenizer, config.mllm.num_img_tokens)
     extend_vocabulary(model.mllm, layout.vocab_size)

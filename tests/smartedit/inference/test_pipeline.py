@@ -9,6 +9,8 @@ import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image
 
+from smartedit.config.model import ModelConfig
+from smartedit.inference.build import build_pipeline
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.images import PictureError
 from smartedit.model.prompts import PromptError
@@ -174,3 +176,27 @@ def test_tokenizer_of_another_model_is_refused(pipeline: SmartEditPipeline) -> N
     with pytest.raises(VocabularyError, match="707 tokens, the language model 705 rows"):
         SmartEditPipeline(**parts, num_img_tokens=4)
     small.weight = kept
+
+
+def test_parts_take_turns_on_the_device(pipeline: SmartEditPipeline, picture: Image.Image) -> None:
+    """Offloading moves a part when it is called, so every part must be reached by its call."""
+    expected = array(pipeline(picture, "blue", generator=seeds(1)).images[0])
+    moved = []
+    pipeline.enable_model_cpu_offload(device="cpu")
+    try:
+        for name in ("mllm", "qformer", "bim", "unet"):
+            part = getattr(pipeline, name)
+            part._hf_hook.pre_forward = lambda module, *a, _name=name, _go=part._hf_hook.pre_forward, **k: (
+                moved.append(_name) or _go(module, *a, **k)
+            )
+        pipeline.readings.clear()
+        offloaded = array(pipeline(picture, "blue", generator=seeds(1)).images[0])
+    finally:
+        pipeline.remove_all_hooks()
+    assert list(dict.fromkeys(moved)) == ["mllm", "qformer", "bim", "unet"]
+    assert np.abs(offloaded - expected).max() <= 1
+
+
+def test_pipeline_without_a_tokenizer_says_where_to_name_one(tiny_config: ModelConfig) -> None:
+    with pytest.raises(VocabularyError, match=r"set model\.mllm\.tokenizer"):
+        build_pipeline(tiny_config)

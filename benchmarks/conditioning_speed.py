@@ -1,0 +1,101 @@
+"""Times the [IMG] states of one request: one pass over request and answer, against the token-by-token decode.
+
+Both compute the same states (`tests/smartedit/model/test_decoding.py`); the answer's words are the same here, so that
+only the way differs. Runs alternate, and the ratio of medians is of one process.
+
+Run: python benchmarks/conditioning_speed.py [--repeats 5]
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from smartedit.config.model import LanguageConfig, LoraConfig, MllmConfig, VisionConfig
+from smartedit.model.build import build_mllm
+from smartedit.model.decoding import decode_answer, gather_img_states, read_answer
+from smartedit.model.mllm import ImageTextMllm
+from smartedit.model.sequences import Sequences, splice
+
+REQUEST, WORDS, R = 120, 12, 32
+SIZES = {
+    "miniature (width 128, 3 layers, 64 patches)": (128, 256, 3, 64, 8),
+    "width 512, 8 layers, 256 patches": (512, 1376, 8, 224, 14),
+    "width 1024, 8 layers, 256 patches": (1024, 2752, 8, 224, 14),
+}
+
+
+def build(width: int, feed_forward: int, layers: int, image_size: int, patch: int) -> ImageTextMllm:
+    config = MllmConfig(
+        language=LanguageConfig(
+            vocab_size=4000, hidden_size=width, intermediate_size=feed_forward, num_layers=layers, num_heads=8
+        ),
+        vision=VisionConfig(
+            hidden_size=128, intermediate_size=256, num_layers=3, num_heads=4, image_size=image_size, patch_size=patch
+        ),
+        lora=LoraConfig(rank=8, alpha=16),
+    )
+    return build_mllm(config).eval()
+
+
+def median_seconds(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(repeats):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+class Request:
+    """One request to one model, answered in both ways."""
+
+    def __init__(self, mllm: ImageTextMllm) -> None:
+        self.mllm = mllm
+        self.img = range(4003, 4003 + R)
+        self.request = [1, 5, 4003, *range(10, 10 + REQUEST - 3)]
+        self.answer = [*range(200, 200 + WORDS), *self.img, 2]
+        self.pixels = torch.randn(1, 3, mllm.image_size, mllm.image_size)
+
+    def spliced(self, ids: list[int]) -> Sequences:
+        """The token ids with room for the picture."""
+        return splice(torch.tensor([ids]), img_tokens=self.img, pad_id=0, num_patches=self.mllm.num_patches)
+
+    def one_pass(self) -> torch.Tensor:
+        """H from one pass over request and answer."""
+        whole = self.spliced([*self.request, *self.answer[:-1]])
+        return gather_img_states(read_answer(self.mllm, whole, self.pixels).hidden_states, whole.img_mask)[0]
+
+    def token_by_token(self) -> torch.Tensor:
+        """H from the authors' loop, which says the same answer."""
+        script = iter(self.answer)
+        return decode_answer(
+            self.mllm,
+            self.spliced(self.request),
+            self.pixels,
+            img_tokens=self.img,
+            eos=2,
+            choose=lambda scores: next(script),
+        ).img_states
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), CPU, float32, batch 1")
+    for name, sizes in SIZES.items():
+        request = Request(build(*sizes))
+        torch.testing.assert_close(request.one_pass(), request.token_by_token(), rtol=1e-3, atol=1e-4)
+        seconds = median_seconds({"one pass": request.one_pass, "decode": request.token_by_token}, repeats)
+        ratio = seconds["decode"] / seconds["one pass"]
+        print(f"{name}: one pass {seconds['one pass']:.4f} s, decode {seconds['decode']:.4f} s, {ratio:.1f} times")
+
+
+if __name__ == "__main__":
+    main()
