@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import data_sets, evaluate, methods, rate, verify
+from benchmark.commands import compare, data_sets, evaluate, judge, methods, rate, report, verify
 
 app = typer.Typer(
     help="Measure any editor on Reason-Edit: background, foreground and Ins-align, per category, with intervals.",
@@ -18,8 +18,11 @@ app.command()(evaluate.score)
 app.command()(data_sets.check)
 app.command()(data_sets.inputs)
 app.command()(methods.methods)
+app.command()(report.report)
+app.command()(compare.compare)
 app.command()(verify.verify)
 app.add_typer(rate.app, name="rate")
+app.add_typer(judge.app, name="judge")
 
 
 @app.callback()

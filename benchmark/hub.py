@@ -16,9 +16,14 @@ def hub_answers() -> bool:
     return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
 
 
+def told_offline() -> bool:
+    """Whether the user said, by `HF_HUB_OFFLINE=1`, that nothing is to be fetched."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
 def answers(url: str, seconds: float = ANSWER_SECONDS) -> bool:
     """Whether a web host answers within `seconds`, name look-up included; any HTTP status counts."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if told_offline():
         return False
     answered = threading.Event()
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from benchmark.hub import answers, hub_answers
+from benchmark.hub import answers, hub_answers, told_offline
 from benchmark.metrics.clip_models import ClipModel, OpenClip, TransformersClip
 from benchmark.metrics.lpips_distance import SqueezeLpips
 from benchmark.protocols import Protocol
@@ -16,6 +16,7 @@ from reason_edit.files import file_sha256
 Network = TypeVar("Network")
 
 TORCHVISION_BACKBONE = "squeezenet1_1"
+TORCHVISION_FILE = "squeezenet1_1-b8a52dc0.pth"
 OPEN_CLIP_PREFIX = "open_clip:"
 CLIP_FILES = ["config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json"]
 CLIP_FILES += ["merges.txt", "model*.safetensors*", "pytorch_model*.bin*", "open_clip*"]
@@ -143,16 +144,20 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
 
 def _torchvision_backbone() -> Path:
     import torch
-    from torchvision.models import SqueezeNet1_1_Weights
 
-    url = str(SqueezeNet1_1_Weights.IMAGENET1K_V1.url)
-    path = Path(str(torch.hub.get_dir())) / "checkpoints" / url.rpartition("/")[2]
+    path = Path(str(torch.hub.get_dir())) / "checkpoints" / TORCHVISION_FILE
     if path.is_file():
         return path
     remedy = f"put {path.name} into {path.parent}, or give the file with --lpips-backbone FILE"
+    missing = f"LPIPS backbone {TORCHVISION_BACKBONE}: not in the torch hub cache, its host does not answer; {remedy}"
+    if told_offline():
+        raise NetworkError(missing)
+    # Imported only where a fetch is tried: torchvision's models take seconds to import.
+    from torchvision.models import SqueezeNet1_1_Weights
+
+    url = str(SqueezeNet1_1_Weights.IMAGENET1K_V1.url)
     if not answers(url):
-        raise NetworkError(f"LPIPS backbone {TORCHVISION_BACKBONE}: not in the torch hub cache and its host does not "
-                           f"answer; {remedy}")  # fmt: skip
+        raise NetworkError(missing)
     try:
         torch.hub.load_state_dict_from_url(url, progress=False, check_hash=True, map_location="cpu")
     except (OSError, RuntimeError) as error:

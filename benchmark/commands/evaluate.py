@@ -186,10 +186,13 @@ def _score(run: "Run", protocol: object, networks: object) -> None:
 
 
 def _report(run: "Run") -> None:
+    from rich.console import Console
+
+    from benchmark.report.terminal import run_tables
     from benchmark.report.write import write_report
 
     paths = write_report(run)
-    typer.echo((run.folder / "report.md").read_text(encoding="utf-8"))
+    Console().print(run_tables(run))
     html = next(p for p in paths if p.suffix == ".html")
     typer.echo(f"\nHTML report: {html}\nTables:      {run.folder / 'report.md'}")
 
