@@ -41,8 +41,8 @@ from smartedit.miniature.formats import instructpix2pix as pairs
 from smartedit.miniature.formats import magicbrush as sessions
 from smartedit.miniature.formats import reasonseg as questions
 from smartedit.miniature.formats.synthetic import synthetic_cases
-from smartedit.miniature.kinds import KINDS
-from smartedit.miniature.knowledge import clues, is_held_out
+from smartedit.miniature.kinds import COLORS, KINDS
+from smartedit.miniature.knowledge import GROUPS, clues, is_held_out
 from smartedit.miniature.scenes import Scene
 from smartedit.miniature.stock import Stock
 
@@ -108,8 +108,27 @@ def test_expressions_mean_their_masks(corpora: Path, name: str, maker: str) -> N
         number, thing = divmod(record["ann_id"] - coco.annotation_id(0, 0), 10)
         assert row.mask_rle is not None
         assert np.array_equal(decode_mask(row.mask_rle), draw(STOCK.scene(number), STOCK.size).mask(thing))
+        assert all(fits(phrase, STOCK.scene(number), thing) for phrase in row.phrases), (row.phrases, number, thing)
         if name == "refcoco+":
             assert not any(word in phrase.split() for phrase in row.phrases for word in ("left", "right", "middle"))
+
+
+def fits(phrase: str, scene: Scene, index: int) -> bool:
+    """Whether a phrase names the thing's kind, its color if any, and its side, by rules of the test's own."""
+    thing = scene.things[index]
+    words = phrase.replace("pair of ", "").split(" standing on ")[0]
+    if any(clue.text in phrase for clue in clues() if clue.kind == thing.kind):
+        return True
+    nouns = {thing.kind} | {group for group, members in GROUPS.items() if thing.kind in members}
+    named = [noun for noun in nouns if noun in words]
+    colors = {word for word in words.split() if word in COLORS} - {thing.kind}
+    if not named or not colors <= {thing.color}:
+        return False
+    alike = GROUPS.get(named[0], {named[0]})
+    rivals = [t.x for t in scene.things if t.kind in alike and (not colors or t.color == thing.color)]
+    if "from the" in words or scene.mirror is not None:
+        return True
+    return ("left" not in words or thing.x == min(rivals)) and ("right" not in words or thing.x == max(rivals))
 
 
 def test_generalized_expressions_mean_one_several_or_nothing(corpora: Path) -> None:
