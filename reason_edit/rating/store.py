@@ -200,6 +200,8 @@ class Store:
             raise RatingError(f"a rater's name has 1 to 200 printable characters, not {name!r}")
         panel = self.panel()
         with self.writing() as connection:
+            # Locks the study's row where the database has row locks, so that two servers number raters in turn.
+            connection.execute(select(STUDY.c.name).with_for_update())
             row = connection.execute(select(RATERS).where(RATERS.c.name == name)).mappings().first()
             if row:
                 return Rater(**row)
