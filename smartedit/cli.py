@@ -4,13 +4,18 @@ import logging
 
 import typer
 
-from smartedit.commands import miniature
+from smartedit.commands import manifest, miniature, model, synth
 
 app = typer.Typer(
     help="Build data for SmartEdit, train it, and edit pictures by complex instructions.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(model.edit)
+app.command()(model.convert)
+app.command()(model.doctor)
+app.add_typer(manifest.app, name="manifest")
+app.add_typer(synth.app, name="synth")
 app.add_typer(miniature.app, name="miniature")
 
 
