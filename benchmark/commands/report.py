@@ -34,7 +34,7 @@ def report(
     ] = 256,
     max_megabytes: Annotated[
         float, typer.Option(min=1, help="HTML: smaller pictures are taken where all of them would be larger.")
-    ] = 40.0,
+    ] = 50.0,
 ) -> None:
     """Write the reports of a scored run into its folder and print its main table."""
     from rich.console import Console

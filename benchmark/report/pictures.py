@@ -15,7 +15,7 @@ from reason_edit.loading import ImageError, read_image, read_mask
 
 EDGES = (512, 384, 256, 192, 160, 128, 96)
 DEFAULT_EDGE = 256
-MAX_MEGABYTES = 40.0
+MAX_MEGABYTES = 50.0
 QUALITY = 80
 PROBES = 32
 
@@ -34,9 +34,9 @@ def encode_picture(path: Path, edge: int) -> bytes:
         ImageError: The file is missing or no picture.
     """
     image = read_image(path)
-    image.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+    image.thumbnail((edge, edge), Image.Resampling.LANCZOS, reducing_gap=2.0)
     out = io.BytesIO()
-    image.save(out, "WEBP", quality=QUALITY, method=4)
+    image.save(out, "WEBP", quality=QUALITY, method=2)
     return out.getvalue()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmark.records import Score
-from benchmark.statistics import GROUPS, StatisticsError, Summary, stratified_interval, summarise
+from benchmark.statistics import GROUPS, StatisticsError, Summary, resampled_means, stratified_interval, summarise
 from reason_edit.schema import Category, EditSample
 
 PROTOCOL, METHOD, METRIC = "strict-v1", "painter", "background_psnr"
@@ -125,8 +125,27 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         strata = [generator.normal(m, s, n) for n, m, s in zip(sizes, means, spreads, strict=True)]
         low, high = stratified_interval(strata, generator, resamples=400)
         covered += low <= truth <= high
-    # Three standard errors of 600 trials are 0.027; drawing m instead of m - 1 or ignoring the strata falls outside.
+    # Three standard errors of 600 trials are 0.027.
     assert 0.92 <= covered / trials <= 0.975
+
+
+@pytest.mark.parametrize("size", [2, 5, 30])
+def test_resampled_means_spread_as_the_standard_error(size: int) -> None:
+    """Drawing all m values instead of m - 1 would be short by sqrt((m - 1) / m): 29 % for two values, 11 % for five."""
+    values = np.random.default_rng(size).normal(0, 3, size)
+    means = resampled_means(values, np.random.default_rng(0), 40_000)
+    assert means.std() == pytest.approx(values.std(ddof=1) / math.sqrt(size), rel=0.015)
+
+
+def test_micro_and_macro_means_have_their_own_intervals() -> None:
+    sizes, levels = {Category.LEFT_RIGHT: 4, Category.COLOR: 40}, {Category.LEFT_RIGHT: 0.0, Category.COLOR: 100.0}
+    generator = np.random.default_rng(8)
+    samples = samples_of(sizes)
+    values = {s.sample_id: levels[s.category] + generator.normal() for s in samples}
+    found = summary_of(values, sizes, "understanding")
+    assert found.low < found.mean < found.high < found.low + 2
+    assert found.macro_low < found.macro_mean < found.macro_high < found.macro_low + 2
+    assert found.macro_high < found.low
 
 
 def test_stratification_matters() -> None:
