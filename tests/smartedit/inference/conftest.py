@@ -12,6 +12,7 @@ from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.inference.build import build_pipeline
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.tokenizer import add_img_tokens, load_tokenizer
+from tests.smartedit.model.recipe import tokenizer_of
 
 OVERRIDES = (
     "model.mllm.num_img_tokens=4",
@@ -41,7 +42,7 @@ def tiny_config() -> ModelConfig:
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer(golden: Path) -> Any:
-    tokenizer = load_tokenizer(golden / "tokenizer")
+    tokenizer = load_tokenizer(tokenizer_of(golden))
     add_img_tokens(tokenizer, 4)
     return tokenizer
 

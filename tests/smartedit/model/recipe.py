@@ -23,12 +23,23 @@ def recipe_tensor(seed: str, name: str, shape: list[int], a: float, offset: floa
     return torch.from_numpy(x.reshape(shape))
 
 
+def sets_of(golden: Path) -> Path:
+    """The folder of the sets: `dev` in the reference folder, or the folder itself where a set is kept apart."""
+    return golden / "dev" if (golden / "dev").is_dir() else golden
+
+
+def tokenizer_of(golden: Path) -> Path:
+    """The folder of the tokenizer that all sets share; ours where the reference folder has none beside its sets."""
+    beside = [golden / "tokenizer", golden.parent / "tokenizer", Path(__file__).parents[2] / "golden" / "tokenizer"]
+    return next(folder for folder in beside if (folder / "tokenizer.model").is_file())
+
+
 class Reference:
     """One reference set: its JSON (`meta`), its tensors, and its recipe."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.meta: dict[str, Any] = json.loads((folder / "dev" / f"{name}.json").read_text(encoding="utf-8"))
-        self.tensors = load_file(folder / "dev" / f"{name}.safetensors")
+        self.meta: dict[str, Any] = json.loads((sets_of(folder) / f"{name}.json").read_text(encoding="utf-8"))
+        self.tensors = load_file(sets_of(folder) / f"{name}.safetensors")
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]

@@ -10,6 +10,7 @@ from smartedit.config.model import Interaction, as_released, load_model_config
 from smartedit.model.build import build_bim, build_model
 from smartedit.model.layout import UnknownNameError, place
 from smartedit.model.smartedit import SmartEdit
+from tests.smartedit.model.recipe import sets_of
 
 
 def on_meta(preset: str) -> SmartEdit:
@@ -20,7 +21,7 @@ def on_meta(preset: str) -> SmartEdit:
 @pytest.mark.parity
 @pytest.mark.parametrize("size", ["7b", "13b"])
 def test_every_released_parameter_has_its_place_and_shape(golden: Path, size: str) -> None:
-    layout = json.loads((golden / "dev" / "checkpoint_layout.json").read_text(encoding="utf-8"))[size]
+    layout = json.loads((sets_of(golden) / "checkpoint_layout.json").read_text(encoding="utf-8"))[size]
     ours = on_meta(f"smartedit-{size}").state_dict()
     filled = set()
     for file, parameters in layout["files"].items():
@@ -39,7 +40,7 @@ def test_every_released_parameter_has_its_place_and_shape(golden: Path, size: st
 @pytest.mark.parity
 @pytest.mark.parametrize("size", ["7b", "13b"])
 def test_parameter_counts_of_the_groups(golden: Path, size: str) -> None:
-    layout = json.loads((golden / "dev" / "checkpoint_layout.json").read_text(encoding="utf-8"))[size]
+    layout = json.loads((sets_of(golden) / "checkpoint_layout.json").read_text(encoding="utf-8"))[size]
     expected = {group: sum(counts.values()) for group, counts in layout["param_count_by_group"].items()}
     counts = dict.fromkeys(expected, 0)
     model = on_meta(f"smartedit-{size}")

@@ -18,14 +18,14 @@ from smartedit.model.prompts import (
     read_prompts,
 )
 from smartedit.model.tokenizer import TokenLayout, VocabularyError, add_img_tokens, load_tokenizer, read_layout
-from tests.smartedit.model.recipe import Reference
+from tests.smartedit.model.recipe import Reference, sets_of, tokenizer_of
 
 MOST = 256
 
 
 @pytest.fixture(scope="module")
 def tokenizer(golden: Path) -> Any:
-    tokenizer = load_tokenizer(golden / "tokenizer")
+    tokenizer = load_tokenizer(tokenizer_of(golden))
     add_img_tokens(tokenizer, 32)
     return tokenizer
 
@@ -51,7 +51,7 @@ def words_of(tokenizer: Any, ids: list[int]) -> tuple[Prompts, str]:
 
 @pytest.mark.parity
 def test_request_has_the_authors_ids(golden: Path, tokenizer: Any, layout: TokenLayout) -> None:
-    meta = json.loads((golden / "dev" / "decode.json").read_text(encoding="utf-8"))
+    meta = json.loads((sets_of(golden) / "decode.json").read_text(encoding="utf-8"))
     expected = meta["prompt_input_ids_before_removing_placeholder"]
     prompts, instruction = words_of(tokenizer, expected)
     assert instruction == meta["instruction"]
@@ -113,21 +113,21 @@ def test_empty_instruction(tokenizer: Any, layout: TokenLayout, instruction: str
 
 
 def test_plainly_added_tokens_are_noticed(golden: Path) -> None:
-    tokenizer = load_tokenizer(golden / "tokenizer")
+    tokenizer = load_tokenizer(tokenizer_of(golden))
     tokenizer.add_tokens(["<img>", "<im_start>", "<im_end>", *(f"<img_{i}>" for i in range(32))])
     with pytest.raises(VocabularyError, match="split"):
         read_layout(tokenizer, 32)
 
 
 def test_missing_and_shifted_tokens_are_named(golden: Path) -> None:
-    tokenizer = load_tokenizer(golden / "tokenizer")
+    tokenizer = load_tokenizer(tokenizer_of(golden))
     with pytest.raises(VocabularyError, match="lacks <img>, <im_start>, <im_end>"):
         read_layout(tokenizer, 32)
     tokenizer.add_tokens(["<img_1>"])
     with pytest.raises(VocabularyError, match="not consecutive"):
         add_img_tokens(tokenizer, 32)
     with pytest.raises(VocabularyError, match="holds neither"):
-        load_tokenizer(golden)
+        load_tokenizer(Path(__file__).parent)
 
 
 def test_own_phrasings_from_a_file(tmp_path: Path) -> None:
