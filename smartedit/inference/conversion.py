@@ -1,7 +1,6 @@
 """The authors' released files in, our checkpoint out; resumable, with no more than a shard in memory."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,8 +143,6 @@ def _begin(out: Path, record: dict[str, Any]) -> None:
     elif out.exists() and any(out.iterdir()):
         raise ReleasedError(f"--out {out}: is not empty; name a new folder")
     remove_leftovers(out)
-    for leftover in out.rglob(f"{UNFINISHED}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     write_text(path, text)
 
 

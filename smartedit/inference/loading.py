@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from smartedit.config.loading import preset_names
 from smartedit.config.model import load_model_config
 from smartedit.inference.memory import (
-    RESERVE,
     Machine,
     Placement,
     Precision,
     part_sizes,
     place_parts,
+    reserve,
     this_machine,
     usual_precision,
 )
@@ -110,11 +110,11 @@ def _placement(folder: Path, precision: Precision, machine: Machine, offload: bo
     if offload is not None:
         return Placement.OFFLOADED if offload and machine.device != "cpu" else Placement.WHOLE
     if fits is Placement.TOO_LARGE:
-        needed = sum(size.bytes_at(precision) for size in sizes.values())
+        needed, kept = sum(size.bytes_at(precision) for size in sizes.values()), reserve(sizes, precision)
         smaller = [p for p in Precision if place_parts(sizes, p, machine) is not Placement.TOO_LARGE]
         remedy = f"--precision {smaller[0].value} would fit" if smaller else "take a machine with more memory"
         raise LoadingError(
-            f"{folder}: at {precision.value} the weights take {needed / 2**30:.1f} GiB and {RESERVE / 2**30:.1f} GiB "
+            f"{folder}: at {precision.value} the weights take {needed / 2**30:.1f} GiB and {kept / 2**30:.1f} GiB "
             f"are kept for computing; {machine.device} has {machine.free / 2**30:.1f} GiB free: {remedy}"
         )
     return fits

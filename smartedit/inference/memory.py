@@ -12,7 +12,7 @@ from smartedit.model.released_files import read_weight_files
 PARTS = ("mllm", "qformer", "bim", "unet", "vae", "empty_text")
 """The parts of a checkpoint that have weights."""
 RESERVE = 3 * 2**29
-"""Bytes kept free for what is computed (1.5 GiB): a margin, which was not measured."""
+"""Bytes kept free for what is computed (1.5 GiB; for small models as much as their weights): a margin, not measured."""
 _DECODER_LINEAR = re.compile(r"language_model\.layers\..*(proj|base_layer)\.weight$")
 
 
@@ -119,6 +119,11 @@ def this_machine(device: str = "auto") -> Machine:
     return Machine(device=device, free=main, main_free=main, name="main memory")
 
 
+def reserve(sizes: Mapping[str, PartSize], precision: Precision) -> int:
+    """Bytes to keep free beside the weights."""
+    return min(RESERVE, sum(size.bytes_at(precision) for size in sizes.values()))
+
+
 def place_parts(sizes: Mapping[str, PartSize], precision: Precision, machine: Machine) -> Placement:
     """Where the parts of a checkpoint fit: never language and diffusion model together unless both fit.
 
@@ -128,11 +133,12 @@ def place_parts(sizes: Mapping[str, PartSize], precision: Precision, machine: Ma
         machine: What there is.
     """
     needed = {part: size.bytes_at(precision) for part, size in sizes.items()}
-    if sum(needed.values()) + RESERVE <= machine.free:
+    kept = reserve(sizes, precision)
+    if sum(needed.values()) + kept <= machine.free:
         return Placement.WHOLE
     # What is offloaded waits in main memory; on the CPU that is the same memory, and nothing is gained.
     waits = sum(needed.values()) <= machine.main_free and machine.device != "cpu"
-    if waits and max(needed.values()) + RESERVE <= machine.free:
+    if waits and max(needed.values()) + kept <= machine.free:
         return Placement.OFFLOADED
     return Placement.TOO_LARGE
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -99,9 +99,11 @@ def write_shards(
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the unfinished files that a killed run left."""
-    for path in folder.rglob(".*.tmp-*"):
-        if re.fullmatch(r"\..+\.tmp-\w+(\.\w+)?", path.name):
+    """Remove what a killed run left unfinished: our temporary files and folders, and those of safetensors."""
+    for path in [*folder.rglob(".*.tmp-*"), *folder.rglob(".tmp*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

@@ -169,7 +169,12 @@ def _write_diffusion(folder: Path, config: ModelConfig, vae: AutoencoderKL | Non
     (folder / "unet").mkdir(parents=True)
     (folder / "unet" / "config.json").write_text(json.dumps(sizes))
     torch.manual_seed(1)
-    (vae or build_vae(config.vae)).save_pretrained(folder / "vae")
+    if vae is None:
+        vae = build_vae(config.vae)
+        for name, value in vae.named_parameters():
+            if "norm" in name:
+                value.data += 0.1 * torch.randn_like(value)  # as if trained
+    vae.save_pretrained(folder / "vae")
     encoder = build_text_encoder(
         config.text, hidden_size=config.qformer.hidden_size, num_tokens=config.qformer.num_queries
     )
