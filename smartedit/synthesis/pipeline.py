@@ -119,7 +119,10 @@ def work(root: Path, stage: str, shard: int) -> ShardReport:
     if folder.is_done(stage, shard):
         return ShardReport(stage=stage, shard=shard, rows=0, rejections=0, seconds=0.0, resumed=True)
     start = time.perf_counter()
-    outcome = _WORK[stage](folder, shard, toolbox(root))
+    tools = toolbox(root)
+    # A model serves one thread at a time; other stages go on meanwhile.
+    with tools.lock(stage):
+        outcome = _WORK[stage](folder, shard, tools)
     folder.write_outcome(stage, shard, outcome)
     seconds = time.perf_counter() - start
     logger.info(

@@ -1,6 +1,7 @@
 """The tools of a run: each built when it is first used, once a process."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +50,14 @@ class Toolbox:
         self._truth = CocoAnnotations(self.annotated) if self.annotated is not None else None
         self._built: dict[Any, Any] = {}
         self._lock = threading.RLock()
+        self._stage_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    def lock(self, stage: str) -> threading.RLock:
+        """Held while a stage works with its models."""
+        with self._lock:
+            # Grounding and segmenting share the segmenter, proposing and scoring may share the grounder.
+            shared = {"propose", "ground", "segment", "score"}
+            return self._stage_locks["models" if stage in shared else stage]
 
     def _once(self, key: Any, build: Callable[[], Any]) -> Any:
         with self._lock:
