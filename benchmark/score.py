@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.batches import BatchScorer, EditBatch, SourceBatch, SourceFiles, Value
+from benchmark.finished_batches import Measured, read_finished, sweep
 from benchmark.metrics.pictures import PictureError, PictureFile, read_file
 from benchmark.networks import Networks, Unavailable, find_networks
 from benchmark.pairing import PairedSample, mispaired, pair_masks
@@ -17,7 +18,7 @@ from benchmark.records import EditRecord, Score, Unscored
 from benchmark.runs import Run
 from reason_edit.files import write_text
 from reason_edit.schema import EditSample
-from reason_edit.tables import TableError, read_rows, write_rows
+from reason_edit.tables import write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +28,6 @@ Progress = Callable[[int, int], None]
 
 class ScoreError(ValueError):
     """A run's edits cannot be scored as they are."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """A row of a finished batch: a score, and why it is NaN or infinite."""
-
-    method: str
-    sample_id: str
-    protocol: str
-    metric: str
-    value: float
-    reason: str | None
 
 
 def score_run(
@@ -98,7 +87,7 @@ def score_with(
     edits = _edits_by_key(run, samples)
     methods = list(dict.fromkeys(record.method for record in run.edits()))
     folder = run.folder / "scores" / protocol.name
-    _sweep(folder)
+    sweep(folder)
     write_text(folder / "protocol.json", _describe(protocol, networks, samples))
     rows: list[Measured] = []
     total = len(samples) * len(methods)
@@ -174,19 +163,7 @@ def _unit(
     }
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path = folder / method / f"{key[:32]}.parquet"
-    return _Unit(method=method, items=items, path=path, key=key, rows=_kept(path, len(items)))
-
-
-def _kept(path: Path, count: int) -> list[Measured] | None:
-    """The rows of a finished batch; None where there is none that can be used."""
-    if not path.is_file():
-        return None
-    try:
-        rows = read_rows(path, Measured)
-    except TableError as error:
-        logger.warning("%s; it is scored again", error)
-        return None
-    return rows if len(rows) == count * len(METRICS) else None
+    return _Unit(method=method, items=items, path=path, key=key, rows=read_finished(path, len(items)))
 
 
 def _finished(scorer: BatchScorer, unit: _Unit) -> list[Measured]:
@@ -298,9 +275,3 @@ def _write(run: Run, protocol: Protocol, rows: Sequence[Measured]) -> None:
 
 def _replaced(row: Score | Unscored, protocol: Protocol) -> bool:
     return row.protocol == protocol.name and row.metric in METRICS
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed run left half written."""
-    for path in folder.rglob(".*.tmp-*"):
-        path.unlink(missing_ok=True)
