@@ -30,6 +30,9 @@ Item = TypeVar("Item")
 DEFAULT_SIZE = 128
 """Pixels of a side: small files that still read well when they are shown large."""
 
+EDITION = 1
+"""Changes whenever the same arguments give other scenes, pictures or texts."""
+
 FOLDERS: dict[Category, tuple[str, str]] = {
     Category.LEFT_RIGHT: ("1-Left-Right", "Left_Right_text.txt"),
     Category.RELATIVE_SIZE: ("2-Relative-Size", "Size_text.txt"),
@@ -108,7 +111,13 @@ def write_reason_edit(out: Path, seed: int = 0, size: int = DEFAULT_SIZE, seen_c
         DatasetFolderError: The folder holds something else.
     """
     out = Path(out)
-    content = {"content": "miniature Reason-Edit", "seed": seed, "size": size, "seen_clues": seen_clues}
+    content = {
+        "content": "miniature Reason-Edit",
+        "edition": EDITION,
+        "seed": seed,
+        "size": size,
+        "seen_clues": seen_clues,
+    }
     settings = json.dumps(content, sort_keys=True) + "\n"
     with claimed(out, "answers/settings.json", settings):
         if not (out / "answers" / "scenes.parquet").is_file():

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from smartedit.miniature.benchmark_set import EDITION
 from smartedit.miniature.folders import DatasetFolderError, claimed
 from smartedit.miniature.formats import coco, instructpix2pix, magicbrush, reasonseg, refer, synthetic, texts
 from smartedit.miniature.stock import Stock
@@ -72,7 +73,7 @@ def write_corpora(
     if unknown:
         raise DatasetFolderError(f"no corpus {', '.join(unknown)}; there are {', '.join(CORPORA)}")
     chosen = [name for name in CORPORA if not only or name in only or (name == "coco" and NEED_COCO & set(only))]
-    settings = json.dumps({"content": "miniature corpora", **asdict(stock)}, sort_keys=True) + "\n"
+    settings = json.dumps({"content": "miniature corpora", "edition": EDITION, **asdict(stock)}, sort_keys=True) + "\n"
     with claimed(out, MARKER, settings):
         for name in chosen:
             if not (out / CORPORA[name].last(stock)).is_file():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reason_edit.files import write_text
 from smartedit.miniature.canvas import STUFF
 from smartedit.miniature.drawing import Drawing, draw
+from smartedit.miniature.formats.factory import knowledge_table
 from smartedit.miniature.formats.files import jpeg, png, write_json, write_once
 from smartedit.miniature.kinds import KINDS
 from smartedit.miniature.outlines import coco_segmentation
@@ -83,9 +84,10 @@ def categories(with_mirror: bool) -> list[dict[str, Any]]:
 
 
 def write(out: Path, stock: Stock) -> None:
-    """Write the pictures under both names, the detection file, the label maps and labels.txt."""
+    """Write the pictures under both names, the label maps, the factory's knowledge, and the detection file."""
     for name in ("labels.txt", "ft_local/coco_stuff_labels.txt"):
         write_text(out / "cocostuff" / name, _labels_text())
+    write_text(out / "coco" / "knowledge.toml", knowledge_table())
     images, annotations = [], []
     for number in range(stock.count):
         scene = stock.scene(number)

@@ -45,6 +45,7 @@ from smartedit.miniature.kinds import COLORS, KINDS
 from smartedit.miniature.knowledge import GROUPS, clues, is_held_out
 from smartedit.miniature.scenes import Scene
 from smartedit.miniature.stock import Stock
+from smartedit.synthesis.knowledge import read_knowledge
 
 STOCK = Stock(seed=3, count=20, size=64, synthetic=18)
 
@@ -94,6 +95,19 @@ def test_label_maps_name_things_and_surfaces(corpora: Path) -> None:
         values = np.array(Image.open(corpora / "cocostuff" / "train2017" / f"{coco.image_id(number):012d}.png"))
         seen = {names[int(v) + 1] for v in np.unique(values) if v != 255}
         assert {KINDS[thing.kind].coco for thing in STOCK.scene(number).things} <= seen
+
+
+def test_the_factory_reads_the_knowledge(corpora: Path) -> None:
+    knowledge = read_knowledge(corpora / "coco" / "knowledge.toml")
+    called = {kind.coco: name for name, kind in KINDS.items()}
+    assert set(knowledge.things) == set(called)
+    assert {clue.text for clue in knowledge.clues} < {clue.text for clue in clues() if not clue.held_out}
+    assert len(knowledge.clues) > 60
+    for old, name in called.items():
+        allowed = knowledge.replacements(old, size_ratio=1.0, available=None)
+        assert allowed == sorted(new for new in called if new != old and not is_held_out(name, called[new]))
+        assert knowledge.may_remove(old) != is_held_out(name, None)
+    assert knowledge.one("scissors") == "a pair of scissors"
 
 
 @pytest.mark.parametrize(
