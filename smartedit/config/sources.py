@@ -61,6 +61,8 @@ class CocostuffSource(SourceConfig):
     """Folder of the COCO pictures, relative to the data root."""
     labels: Path | None = None
     """The file labels.txt, relative to the data root."""
+    coding: Literal["auto", "stuffthing", "stuff"] = "auto"
+    """What the values of the maps mean; stuff is for the stuff-only maps, which auto finds by their value 183."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -69,7 +71,7 @@ class ReasonsegSource(SourceConfig):
 
     kind: Literal["reasonseg"]
     split: str = "train"
-    """train, val or test."""
+    """train, val or test; explanatory reads the answers in words that the training split comes with."""
     images: Path | None = None
     """Folder of the pictures where they do not lie beside the json files, relative to the data root."""
     masks: Path | None = None

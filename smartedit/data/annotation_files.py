@@ -18,9 +18,13 @@ def load_json(path: Path) -> Any:
     """The content of a JSON file in UTF-8 or, failing that, in cp1252 (as some of ReasonSeg is).
 
     Raises:
-        FaultyRecordError: It is neither, or no JSON.
+        FaultyRecordError: It cannot be opened, or is neither, or no JSON.
     """
-    return parse_json(path.read_bytes(), path.name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FaultyRecordError(Reason.UNREADABLE_FILE, f"{path.name}: cannot be opened ({error})") from error
+    return parse_json(content, path.name)
 
 
 def parse_json(content: bytes, name: str) -> Any:
@@ -43,7 +47,7 @@ def load_whole(path: Path) -> Any:
     """
     try:
         return load_json(path)
-    except (OSError, FaultyRecordError) as error:
+    except FaultyRecordError as error:
         raise SourceError(f"{path}: cannot be read ({error})") from error
 
 

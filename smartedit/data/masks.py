@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Overlap = Literal["union", "smartedit"]
 """What becomes of pixels that several parts of one object cover: part of the mask, or lost as in the authors' code."""
 
+FAR = 10
+"""How many picture sizes away from the corner a point of a polygon may lie."""
+
 
 def decode_mask(rle: MaskRle) -> NDArray[np.bool_]:
     """The mask as a bool array of height x width."""
@@ -33,7 +36,9 @@ def encode_mask(mask: NDArray[np.bool_]) -> MaskRle:
 
 def empty_mask(height: int, width: int) -> MaskRle:
     """The mask of nothing."""
-    return encode_mask(np.zeros((height, width), dtype=bool))
+    from pycocotools import mask as coco
+
+    return _record(coco.frPyObjects({"size": [height, width], "counts": [height * width]}, height, width))
 
 
 def area(rle: MaskRle) -> int:
@@ -80,14 +85,14 @@ def mask_from_coco(segmentation: Any, height: int, width: int, overlap: Overlap 
         if isinstance(part, dict):
             parts.append(_run_lengths(part, height, width))
         else:
-            parts.extend(coco.frPyObjects([_polygon(part)], height, width))
+            parts.extend(coco.frPyObjects([_polygon(part, FAR * max(height, width))], height, width))
     if overlap == "smartedit" and len(parts) > 1:
         total = np.asarray(coco.decode(parts)).sum(axis=2)
         return encode_mask(total == 1)
     return _record(parts[0] if len(parts) == 1 else coco.merge(parts))
 
 
-def _polygon(part: Any) -> list[float]:
+def _polygon(part: Any, limit: int) -> list[float]:
     if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
         count = len(part) if isinstance(part, list) else 0
         raise FaultyRecordError(Reason.BAD_POLYGON, f"a polygon of {count} numbers; three points or more make one")
@@ -95,8 +100,8 @@ def _polygon(part: Any) -> list[float]:
         values = [float(value) for value in part]
     except (TypeError, ValueError) as error:
         raise FaultyRecordError(Reason.BAD_POLYGON, f"a polygon of something else than numbers ({error})") from error
-    if not np.isfinite(values).all():
-        raise FaultyRecordError(Reason.BAD_POLYGON, "a polygon with a coordinate that is not finite")
+    if not all(-limit <= value <= limit for value in values):  # COCO's C code walks every pixel of an edge
+        raise FaultyRecordError(Reason.BAD_POLYGON, "a polygon with a point far outside of the picture")
     return values
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Coding = Literal["auto", "stuffthing", "stuff"]
 UNLABELED = 255
 STUFF_OTHER = 183
 WORKERS = 2
@@ -101,6 +102,7 @@ def locate(
     *,
     image_root: Path | None = None,
     labels: Path | None = None,
+    coding: Coding = "auto",
     shared: Origin | None = None,
 ) -> Found:
     """Find the data set on disk; arguments as in `read`."""
@@ -120,7 +122,7 @@ def locate(
         layout=f"COCO-Stuff: label maps in {maps}, pictures in {pictures}, names in {names_file}",
         inputs=(names_file,),
         folders=(maps, pictures),
-        rows=lambda: Scan(maps=maps, pictures=pictures, names=names, shared=shared).rows(stems),
+        rows=Scan(maps=maps, pictures=pictures, names=names, coding=coding, shared=shared, stems=tuple(stems)).rows,
         total=len(stems),
         label_names=names,
     )
@@ -146,20 +148,22 @@ class Scan:
     maps: Path
     pictures: Path
     names: Mapping[int, str]
+    coding: Coding
     shared: Origin
+    stems: tuple[str, ...]
 
-    def rows(self, stems: list[str]) -> Iterator[TrainingExample | Rejection]:
+    def rows(self) -> Iterator[TrainingExample | Rejection]:
         """One row or rejection a label map, and a rejection for every picture that has none."""
         present = file_names(self.pictures)
         pending: deque[Future[TrainingExample | Rejection]] = deque()
         with ThreadPoolExecutor(WORKERS) as pool:
-            for stem in stems:
+            for stem in self.stems:
                 pending.append(pool.submit(self._judged, stem, present))
                 if len(pending) > AHEAD:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-        known = frozenset(stems)
+        known = frozenset(self.stems)
         for name in sorted(present):
             stem, _, suffix = name.rpartition(".")
             if suffix == "jpg" and stem not in known:
@@ -181,7 +185,7 @@ class Scan:
         seen, size = scan_label_map(self.maps / f"{stem}.png")
         _check_size(self.pictures / image, size)
         values = [value for value in seen if value != UNLABELED]
-        if is_stuff_only(values):
+        if self.coding == "stuff" or (self.coding == "auto" and is_stuff_only(values)):
             classes = {value: self.names.get(value - 1) for value in values if value != STUFF_OTHER}
         else:
             classes = {value: self.names.get(value) for value in values}
@@ -220,6 +224,7 @@ def read(
     *,
     image_root: Path | None = None,
     labels: Path | None = None,
+    coding: Coding = "auto",
     shared: Origin | None = None,
 ) -> Iterator[TrainingExample | Rejection]:
     """Read COCO-Stuff.
@@ -229,6 +234,8 @@ def read(
         split: `train2017` or `val2017`.
         image_root: Folder of the COCO pictures; None to look around the label maps.
         labels: The file `labels.txt`; None to look around the label maps.
+        coding: What the values mean: `stuffthing` (a label's id less 1), `stuff` (the id itself, 183 for things), or
+            `auto`, which takes a map for `stuff` where 183 is in it and nothing below 92.
         shared: Source name, terms and data root of the rows; None for the data set's own.
 
     Yields:
@@ -237,6 +244,6 @@ def read(
     Raises:
         SourceError: Nothing readable is there.
     """
-    found = locate(root, split, image_root=image_root, labels=labels, shared=shared)
+    found = locate(root, split, image_root=image_root, labels=labels, coding=coding, shared=shared)
     logger.info("%s", found.layout)
     yield from found.rows()

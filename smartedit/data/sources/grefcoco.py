@@ -50,7 +50,7 @@ class ObjectMasks:
         return merged
 
     def _mask(self, ann_id: Any, height: int, width: int) -> MaskRle:
-        if ann_id not in self._made:
+        if not isinstance(ann_id, int) or ann_id not in self._made:
             self._made[ann_id] = self.instances.mask(ann_id, height, width, "union")
         mask = self._made[ann_id]
         if (mask.height, mask.width) != (height, width):
@@ -130,7 +130,8 @@ def _ann_ids(record: Mapping[str, Any]) -> list[Any]:
 def _category(record: Mapping[str, Any], instances: Instances) -> str | None:
     """The category if all objects share one; `no_target` if nothing is meant."""
     ids = record.get("category_id")
-    names = {instances.categories.get(i) for i in ([ids] if isinstance(ids, int) else ids or []) if i != NO_TARGET}
+    several = ids if isinstance(ids, list) else [ids]
+    names = {instances.category(i) for i in several if i != NO_TARGET}
     if not names:
         return "no_target"
     return names.pop() if len(names) == 1 else None

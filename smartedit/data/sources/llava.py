@@ -12,11 +12,10 @@ from smartedit.data.locations import (
     Found,
     Origin,
     SourceError,
-    file_names,
     find_pictures,
-    inside,
     probe,
 )
+from smartedit.data.sources.listing import Listing
 from smartedit.data.sources.origins import origin
 
 logger = logging.getLogger(__name__)
@@ -105,27 +104,6 @@ def locate(
         folders=(pictures,),
         rows=rows,
     )
-
-
-class Listing:
-    """Which pictures there are, each folder listed once, however a record names them."""
-
-    def __init__(self, pictures: Path) -> None:
-        self.pictures = pictures
-        self._names = {pictures: file_names(pictures)}
-
-    def resolve(self, name: str) -> str:
-        """The picture's path below the folder: as written, or its bare name (`coco/train2017/x.jpg` -> `x.jpg`).
-
-        Raises:
-            FaultyRecordError: The name leaves the folder, or there is no such picture.
-        """
-        path = inside(self.pictures, name)
-        if path.parent != self.pictures and path.is_file():
-            return path.relative_to(self.pictures).as_posix()
-        if path.name not in self._names[self.pictures]:
-            raise FaultyRecordError(Reason.MISSING_IMAGE, f"{name} is not in the picture folder")
-        return path.name
 
 
 def _example(record: Any, listing: Listing, prefix: str, shared: Origin, key: str) -> TrainingExample:

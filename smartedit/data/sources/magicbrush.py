@@ -139,7 +139,7 @@ def _flat_rows(path: Path, pictures: Path, shared: Origin) -> Iterator[TrainingE
 def _picture(name: Any, session: str, pictures: Path, shared: Origin) -> ImageRef | None:
     if not isinstance(name, str):
         return None
-    for folder in (pictures / session, pictures):
+    for folder in (inside(pictures, session) if session else pictures, pictures):
         path = inside(folder, name)
         if path.is_file():
             return ImageRef(path=shared.relative(path))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from smartedit.data.annotation_files import load_whole, parse_json
+from smartedit.data.annotation_files import load_json, load_whole, parse_json
 from smartedit.data.examples import ImageRef, Reason, Storage
 from smartedit.data.faults import FaultyRecordError
 from smartedit.data.locations import Origin, SourceError, file_names, inside
@@ -60,8 +60,7 @@ def part_of(listed: Listed, split: str) -> Listed:
     return listed[first:last]
 
 
-def _edit(content: bytes, name: str) -> str:
-    record: Any = parse_json(content, f"{name}/prompt.json")
+def _edit(record: Any, name: str) -> str:
     if not isinstance(record, dict) or "edit" not in record:
         raise FaultyRecordError(Reason.MISSING_FIELD, f"{name}/prompt.json has no key 'edit'")
     return record["edit"] if isinstance(record["edit"], str) else ""
@@ -108,7 +107,7 @@ class Folders:
         """The edit instruction of a prompt."""
         if "prompt.json" not in self._files(name):
             raise FaultyRecordError(Reason.MISSING_ANNOTATION, f"{name} has no prompt.json")
-        return _edit((self.root / name / "prompt.json").read_bytes(), name)
+        return _edit(load_json(self.root / name / "prompt.json"), name)
 
     def picture(self, name: str, seed: str, which: int) -> ImageRef | None:
         """Source (0) or target (1) of a pair."""
@@ -167,7 +166,7 @@ class Zips:
             content = self._archives[number].read(member)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
             raise FaultyRecordError(Reason.BAD_ARCHIVE, f"{member}: cannot be unpacked ({error})") from error
-        return _edit(content, name)
+        return _edit(parse_json(content, f"{name}/prompt.json"), name)
 
     def picture(self, name: str, seed: str, which: int) -> ImageRef | None:
         """Source (0) or target (1) of a pair."""

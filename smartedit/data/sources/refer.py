@@ -27,6 +27,8 @@ TRAIN2014 = (
     "images/mscoco/images/train2014",
     "refer_seg/images/mscoco/images/train2014",
 )
+LARGEST = 30_000
+"""Pixels of the longest side that a picture can have; a larger one is a mistake that would fill the memory."""
 SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 
 
@@ -51,6 +53,10 @@ class Instances:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceError(f"{path}: no COCO instances file ({type(error).__name__}: {error})") from error
 
+    def category(self, category_id: Any) -> str | None:
+        """The name of a category, None where there is none of that id."""
+        return self.categories.get(category_id) if isinstance(category_id, int) else None
+
     def picture(self, image_id: Any, present: frozenset[str]) -> tuple[str, int, int]:
         """File name, height and width of a picture; the name is taken from here and never from the reference."""
         image = self.images.get(image_id) if isinstance(image_id, int) else None
@@ -61,6 +67,8 @@ class Instances:
             height, width = int(image["height"]), int(image["width"])
         except (KeyError, TypeError, ValueError) as error:
             raise FaultyRecordError(Reason.MISSING_FIELD, f"image {image_id}: {error} is missing") from error
+        if not (0 < height <= LARGEST and 0 < width <= LARGEST):
+            raise FaultyRecordError(Reason.BAD_RECORD, f"image {image_id}: a size of {width} x {height} pixels")
         if name not in present:
             raise FaultyRecordError(Reason.MISSING_IMAGE, f"{name} is not in the picture folder")
         return name, height, width
@@ -205,7 +213,7 @@ def _example(
         image=ImageRef(path=f"{prefix}/{name}"),
         mask_rle=mask,
         phrases=phrases,
-        category=instances.categories.get(record.get("category_id", -1)),
+        category=instances.category(record.get("category_id")),
         split=shared.split,
         license=shared.license,
         terms=shared.terms,

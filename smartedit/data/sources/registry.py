@@ -11,6 +11,7 @@ from smartedit.data.locations import Found, Origin, SourceError
 from smartedit.data.sources import (
     cc12m,
     cocostuff,
+    explanatory,
     grefcoco,
     instructpix2pix,
     llava,
@@ -41,6 +42,8 @@ def _refer(c: Any, base: Path, shared: Origin) -> Found:
 
 
 def _reasonseg(c: Any, base: Path, shared: Origin) -> Found:
+    if c.split == explanatory.SPLIT:
+        return explanatory.locate(base / c.root, image_root=_under(base, c.images), shared=shared)
     return reasonseg.locate(
         base / c.root,
         c.split,
@@ -53,7 +56,7 @@ def _reasonseg(c: Any, base: Path, shared: Origin) -> Found:
 
 def _cocostuff(c: Any, base: Path, shared: Origin) -> Found:
     images, labels = _under(base, c.images), _under(base, c.labels)
-    return cocostuff.locate(base / c.root, c.split, image_root=images, labels=labels, shared=shared)
+    return cocostuff.locate(base / c.root, c.split, image_root=images, labels=labels, coding=c.coding, shared=shared)
 
 
 def _magicbrush(c: Any, base: Path, shared: Origin) -> Found:

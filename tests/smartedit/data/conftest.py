@@ -77,6 +77,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_label_map(root / "cocostuff/train2017/000000000002.png", (0, 1), "RGB")
     write_reasonseg(root / "ReasonSeg/train", "a", [box("target", 2, 2, 20, 20), box("ignore", 5, 5, 9, 9)])
     write_prompt_folder(root / "clip-filtered-dataset", "0000132", [1, 2])
+    save_json(root / "clip-filtered-dataset/seeds.json", [["0000132", ["1", "2"]]])
     columns = {
         "original_image": [png_bytes(i) for i in range(3)],
         "edit_prompt": ["a", "b", None],

@@ -67,6 +67,7 @@ def test_masks_survive_encoding_and_union() -> None:
         ([[1.0, 2.0, 3.0, 4.0, 5.0, "x"]], Reason.BAD_POLYGON),
         ([[1.0, 2.0, 3.0, 4.0, 5.0, float("nan")]], Reason.BAD_POLYGON),
         ([[]], Reason.BAD_POLYGON),
+        ([[1.0, 2.0, 3.0, 4.0, 1e30, 6.0]], Reason.BAD_POLYGON),
         ("polygon", Reason.BAD_RECORD),
         (None, Reason.BAD_RECORD),
         ({"size": [HEIGHT, WIDTH], "counts": [5, 5]}, Reason.BAD_RLE),

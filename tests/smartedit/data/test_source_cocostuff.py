@@ -117,3 +117,10 @@ def test_missing_pieces_are_named(tmp_path: Path) -> None:
     write_labels(tmp_path / "labels.txt")
     with pytest.raises(SourceError, match="no pictures found"):
         list(cocostuff.read(tmp_path))
+
+
+def test_the_coding_can_be_stated(root: Path) -> None:
+    add(root, 1, (92, 124))
+    by_coding = {c: split_rows(cocostuff.read(root, coding=c))[0][0].phrases for c in ("auto", "stuffthing", "stuff")}
+    assert by_coding["auto"] == by_coding["stuffthing"] == ("class93", "class125")
+    assert by_coding["stuff"] == ("class92", "class124")

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smartedit.config.sources import ReasonsegSource
 from smartedit.data.examples import Reason, Task
 from smartedit.data.locations import SourceError
 from smartedit.data.masks import area, decode_mask
-from smartedit.data.sources import reasonseg
+from smartedit.data.sources import explanatory, reasonseg
+from smartedit.data.sources.registry import find_source
 from tests.smartedit.data.trees import HEIGHT, WIDTH, box, save_json, save_picture, shape, split_rows, write_reasonseg
 
 LARGE, SMALL = box("target", 2, 2, 20, 20), box("ignore", 10, 10, 15, 15)
@@ -148,3 +150,35 @@ def test_no_such_split(folder: Path, tmp_path: Path) -> None:
     write_reasonseg(folder, "a", [LARGE])
     with pytest.raises(SourceError, match="holds no ReasonSeg split 'test'"):
         list(reasonseg.read(tmp_path, "test"))
+
+
+def test_answers_in_words(folder: Path, tmp_path: Path) -> None:
+    save_picture(folder / "a.jpg")
+    good = {"image": "a.jpg", "json": "a.json", "query": "Which?", "outputs": "This one, because."}
+    bad = [{**good, "image": "b.jpg"}, {**good, "image": "../a.jpg"}, {**good, "outputs": " "}, {"image": "a.jpg"}, 5]
+    save_json(tmp_path / "ReasonSeg/explanatory/train.json", [good, *bad])
+    rows, reasons = split_rows(explanatory.read(tmp_path))
+    assert [row.task for row in rows] == [Task.ANSWER]
+    assert [turn.text for turn in rows[0].conversation] == ["<image>\nWhich?", "This one, because."]
+    assert rows[0].image is not None and rows[0].image.path == "ReasonSeg/train/a.jpg"
+    assert list(reasons.values()) == [
+        Reason.MISSING_IMAGE,
+        Reason.PATH_OUTSIDE_ROOT,
+        Reason.EMPTY_TEXT,
+        Reason.MISSING_FIELD,
+        Reason.BAD_RECORD,
+    ]
+    with pytest.raises(SourceError, match=r"holds no ReasonSeg explanatory/train\.json"):
+        list(explanatory.read(folder))
+
+
+def test_answers_in_words_are_a_split_of_the_configuration(folder: Path, tmp_path: Path) -> None:
+    save_picture(folder / "a.jpg")
+    save_json(
+        tmp_path / "ReasonSeg/explanatory/train.json", [{"image": "a.jpg", "query": "Which?", "outputs": "This."}]
+    )
+    config = ReasonsegSource(kind="reasonseg", root=Path("."), split="explanatory")
+    found = find_source("words", config, tmp_path)
+    rows, _ = split_rows(found.rows())
+    assert [row.example_id for row in rows] == ["words/explanatory/0000"]
+    assert found.layout == "ReasonSeg: answers in ReasonSeg/explanatory/train.json, pictures in ReasonSeg/train"

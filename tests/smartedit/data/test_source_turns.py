@@ -77,6 +77,7 @@ def test_every_fault_of_sessions_has_its_reason(tmp_path: Path) -> None:
         {"instruction": "no pictures"},
         "no dict",
     ]
+    content["../.."] = [{"input": "outside.png", "output": "outside.png", "instruction": "do"}]
     (tmp_path / "dev/images/34/34-mask1.png").unlink()
     save_json(tmp_path / "dev/edit_sessions.json", content)
     rows, reasons = split_rows(magicbrush.read(tmp_path, "dev"))
@@ -87,6 +88,7 @@ def test_every_fault_of_sessions_has_its_reason(tmp_path: Path) -> None:
         "7/3": Reason.PATH_OUTSIDE_ROOT,
         "7/4": Reason.MISSING_IMAGE,
         "7/5": Reason.BAD_RECORD,
+        "../../1": Reason.PATH_OUTSIDE_ROOT,
     }
 
 
