@@ -10,6 +10,7 @@ from typing import Any
 from benchmark.methods.instruct_pix2pix import INSTRUCT_PIX2PIX, MAGICBRUSH
 from benchmark.methods.outputs import OUTPUTS
 from benchmark.methods.references import COPY_INPUT, ORACLE_INPAINT, ORACLE_TARGET, VAE_ROUNDTRIP
+from benchmark.methods.smart_edit import SMART_EDIT, SMART_EDIT_COMPOSITED, SMARTEDIT_7B, SMARTEDIT_13B
 from benchmark.methods.specs import Method, MethodError, MethodSpec, Setting, Tag, read_options
 from smartedit.config.loading import parse_override
 from smartedit.editing import Editor
@@ -23,6 +24,10 @@ METHODS: dict[str, MethodSpec] = {
         ORACLE_TARGET,
         INSTRUCT_PIX2PIX,
         MAGICBRUSH,
+        SMARTEDIT_7B,
+        SMARTEDIT_13B,
+        SMART_EDIT,
+        SMART_EDIT_COMPOSITED,
         OUTPUTS,
     )
 }
