@@ -1,7 +1,7 @@
 """What a method is: how it is named, tagged, set up and built."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,7 +99,8 @@ class Method:
 
     def settings(self) -> dict[str, Any]:
         """What `run.json` keeps: everything that decides the method's pictures."""
-        values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
+        # Not `asdict`, which leaves out what a factory of somebody else takes.
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items()}
         described = dict(self.spec.describe(self.options)) if self.spec.describe else {}
         return {"method": self.spec.name, "tags": list(self.spec.tags), "options": values, **described}
 
