@@ -2,6 +2,7 @@ import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -157,10 +158,20 @@ def test_another_seed_and_other_clues_give_other_scenes(answers: list[Answer]) -
     assert {clue.text for clue in seen if clue} == {clue.text for clue in clues() if not clue.held_out}
 
 
-def test_a_folder_that_is_being_written_is_refused(tmp_path: Path) -> None:
-    held, refused = (claimed(tmp_path / "set", "marker.json", "{}") for _ in range(2))
-    with held, pytest.raises(DatasetFolderError, match="another process"), refused:
-        pass
+def test_two_writers_take_turns(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with claimed(tmp_path / "set", "marker.json", "{}"):
+            order.append("second")
+
+    with claimed(tmp_path / "set", "marker.json", "{}"):
+        thread = Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
