@@ -20,22 +20,26 @@ class JoinedRuns:
     samples: tuple[EditSample, ...]
     scores: tuple[Score, ...]
 
-    def protocol(self, name: str | None = None) -> str:
-        """The protocol to compare under.
+    def protocol(self, metric: str, name: str | None = None) -> str:
+        """The protocol to compare a metric under.
 
         Args:
-            name: The one asked for; None takes the only one that all scores are of.
+            metric: The metric.
+            name: The protocol asked for; None takes the only one that has scores of the metric.
 
         Raises:
-            RunError: There are no scores under it, or several protocols and none was asked for.
+            RunError: There are no such scores, or several protocols have some and none was asked for.
         """
-        found = sorted({score.protocol for score in self.scores})
+        found = sorted({score.protocol for score in self.scores if score.metric == metric})
+        if not found:
+            metrics = sorted({score.metric for score in self.scores})
+            raise RunError(f"no {metric} scores; there are scores of {', '.join(metrics)}")
         if name is None and len(found) == 1:
             return found[0]
         if name is None:
-            raise RunError(f"scores under {', '.join(found) or 'no protocol'}; choose one with --protocol")
+            raise RunError(f"{metric} scores under {', '.join(found)}; choose one with --protocol")
         if name not in found:
-            raise RunError(f"no scores under {name}; there are some under {', '.join(found)}")
+            raise RunError(f"no {metric} scores under {name}; there are some under {', '.join(found)}")
         return name
 
 

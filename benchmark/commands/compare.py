@@ -15,7 +15,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders on one data set.")],
     metric: Annotated[str, typer.Option(help="A metric of scores.parquet.")] = "background_psnr",
     group: Annotated[str, typer.Option(help="overall, understanding, reasoning or another category.")] = "overall",
-    protocol: Annotated[str | None, typer.Option(help="Needed where the runs hold several.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Needed where the metric was scored under several.")] = None,
     method: Annotated[
         list[str] | None, typer.Option("--method", help="Compare only these; may be given several times.")
     ] = None,
@@ -34,7 +34,7 @@ def compare(
     if format_ not in FORMATS:
         raise typer.BadParameter(f"unknown format {format_!r}; there are {', '.join(FORMATS)}", param_hint="--format")
     joined = join_runs([Run(folder) for folder in runs])
-    name = joined.protocol(protocol)
+    name = joined.protocol(metric, protocol)
     comparisons = compare_methods(
         joined.scores, joined.samples, protocol=name, metric=metric, group=group, methods=method
     )

@@ -8,6 +8,11 @@ JUDGE_PREFIX = "judge:"
 """Metrics of a model that judges carry this prefix, so that they never stand in the column of the human Ins-align."""
 
 
+def is_opinion(metric: str) -> bool:
+    """Whether people or a judging model gave the score, which they do under a protocol of their own."""
+    return metric == "ins_align" or metric.startswith(JUDGE_PREFIX)
+
+
 def minus(number: str) -> str:
     """A printed number with a minus sign in place of a hyphen."""
     return number.replace("-", "−")

@@ -1,10 +1,12 @@
 """What a report says: a run folder read once, summarised, with what is known about its methods and its data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.records import EditRecord, Score, Unscored
+from benchmark.report.columns import is_opinion
+from benchmark.report.people import opinion_notes, with_people_intervals
 from benchmark.runs import Run, RunError
 from benchmark.statistics import Summary, summarise
 from reason_edit.schema import Category, EditSample
@@ -48,25 +50,34 @@ class ReportContent:
         settings: `run.json`.
         samples: The samples, ordered by category and id.
         methods: The methods, editors first.
-        protocols: Names of the protocols with scores.
+        protocols: Names of the protocols with tables of their own.
+        opinions: Metrics that people or judges scored under a protocol of their own, which it is named by; they are
+            columns in the tables of every other protocol.
         edits: Edit records by (method, sample id).
         scores: All scores.
         unscored: Why scores are NaN or infinite.
-        summaries: By (protocol, method, group, metric).
+        summaries: By (protocol, method, group, metric); an opinion stands under every protocol whose tables show it.
+        opinion_notes: A sentence for each opinion's metric: who gave it, and how far they agree.
     """
 
     settings: Mapping[str, Any]
     samples: tuple[EditSample, ...]
     methods: tuple[MethodInfo, ...]
     protocols: tuple[str, ...]
+    opinions: Mapping[str, str]
     edits: Mapping[tuple[str, str], EditRecord]
     scores: tuple[Score, ...]
     unscored: tuple[Unscored, ...]
     summaries: Mapping[tuple[str, str, str, str], Summary]
+    opinion_notes: tuple[tuple[str, str], ...] = ()
 
     def metrics(self, protocol: str) -> set[str]:
         """The metrics that have rows under a protocol."""
         return {key[3] for key in self.summaries if key[0] == protocol}
+
+    def protocol_of(self, protocol: str, metric: str) -> str:
+        """The protocol that a column in the tables of `protocol` was scored under."""
+        return self.opinions.get(metric, protocol)
 
     @property
     def dataset_name(self) -> str:
@@ -76,7 +87,8 @@ class ReportContent:
 
     def reason(self, protocol: str, method: str, metric: str) -> str | None:
         """The most frequent reason for a method's missing scores of one metric."""
-        reasons = [u.reason for u in self.unscored if (u.protocol, u.method, u.metric) == (protocol, method, metric)]
+        wanted = (self.protocol_of(protocol, metric), method, metric)
+        reasons = [u.reason for u in self.unscored if (u.protocol, u.method, u.metric) == wanted]
         return max(sorted(set(reasons)), key=reasons.count) if reasons else None
 
 
@@ -102,16 +114,38 @@ def load_content(run: Run) -> ReportContent:
     edits = run.edits()
     found = {s.method for s in scores} | {e.method for e in edits}
     methods = [MethodInfo(label=m, tags=tags.get(m, ())) for m in [*tags, *sorted(found - set(tags))]]
+    protocols, opinions = _split_protocols(scores)
+    summaries = {(s.protocol, s.method, s.group, s.metric): s for s in summarise(scores, samples)}
+    summaries = with_people_intervals(run, summaries)
+    borrowed = {(p, *key[1:]): s for key, s in summaries.items() if key[3] in opinions for p in protocols}
     return ReportContent(
         settings=settings,
         samples=samples,
         methods=tuple(sorted(methods, key=lambda m: SECTIONS.index(m.section))),
-        protocols=tuple(sorted({s.protocol for s in scores})),
+        protocols=protocols,
+        opinions=opinions,
         edits={(e.method, e.sample_id): e for e in edits},
         scores=scores,
         unscored=tuple(run.unscored()),
-        summaries={(s.protocol, s.method, s.group, s.metric): s for s in summarise(scores, samples)},
+        summaries={**summaries, **borrowed},
+        opinion_notes=opinion_notes(run, scores),
     )
+
+
+def _split_protocols(scores: Sequence[Score]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The protocols that have tables, and the opinions that are shown in them."""
+    found = {(s.protocol, s.metric) for s in scores}
+    measured = {protocol for protocol, metric in found if not is_opinion(metric)}
+    if not measured:
+        return tuple(sorted({protocol for protocol, _ in found})), {}
+    elsewhere: dict[str, list[str]] = {}
+    for protocol, metric in sorted(found):
+        if protocol not in measured:
+            elsewhere.setdefault(metric, []).append(protocol)
+    # An opinion under two protocols belongs to neither's column: those keep tables of their own.
+    opinions = {metric: protocols[0] for metric, protocols in elsewhere.items() if len(protocols) == 1}
+    apart = {p for protocols in elsewhere.values() if len(protocols) > 1 for p in protocols}
+    return (*sorted(measured), *sorted(apart)), opinions
 
 
 def _tags(settings: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -45,10 +45,18 @@ def gaps(content: ReportContent, protocol: str) -> list[Gap]:
         ids.add(sample_id)
 
     for u in content.unscored:
-        if u.protocol == protocol:
+        if u.protocol == content.protocol_of(protocol, u.metric):
             add(u.method, u.reason, u.metric, u.sample_id)
-    explained = {(u.method, u.sample_id, u.metric) for u in content.unscored if u.protocol == protocol}
-    present = {(s.method, s.sample_id, s.metric): s.value for s in content.scores if s.protocol == protocol}
+    explained = {
+        (u.method, u.sample_id, u.metric)
+        for u in content.unscored
+        if u.protocol == content.protocol_of(protocol, u.metric)
+    }
+    present = {
+        (s.method, s.sample_id, s.metric): s.value
+        for s in content.scores
+        if s.protocol == content.protocol_of(protocol, s.metric)
+    }
     for (method, sample_id, metric), reason in _unexplained(content, protocol, present):
         if (method, sample_id, metric) not in explained:
             add(method, reason, metric, sample_id)

@@ -140,8 +140,14 @@ def gallery_data(
                     "picture": edited_numbers.get(key),
                     "error": _error(edit, edited_numbers.get(key)),
                     "response": edit.response if edit else None,
-                    "scores": {p: [_number(values.get((p, *key, c.name))) for c in columns[p]] for p in columns},
-                    "reasons": {p: [reasons.get((p, *key, c.name)) for c in columns[p]] for p in columns},
+                    "scores": {
+                        p: [_number(values.get((content.protocol_of(p, c.name), *key, c.name))) for c in columns[p]]
+                        for p in columns
+                    },
+                    "reasons": {
+                        p: [reasons.get((content.protocol_of(p, c.name), *key, c.name)) for c in columns[p]]
+                        for p in columns
+                    },
                 }
             )
         samples.append(

@@ -196,9 +196,8 @@ def _notes(
     for column in columns:
         if all(not s.scored for key, s in content.summaries.items() if key[0] == protocol and key[3] == column.name):
             reasons = {content.reason(protocol, m.label, column.name) for m in content.methods} - {None}
-            notes.append(
-                f"{column.title}: not available ({'; '.join(sorted(map(str, reasons))) or 'no reason given'})."
-            )
+            why = "; ".join(sorted(str(r).removeprefix("not available: ") for r in reasons)) or "no reason given"
+            notes.append(f"{column.title}: not available ({why}).")
     if any("∞" in cell.mark or cell.text == "∞" for cell in cells):
         notes.append(
             "∞: an edit that leaves the background exactly as it was has infinite PSNR. Such samples are counted "
@@ -225,6 +224,12 @@ def protocol_notes(content: ReportContent, protocol: str) -> list[str]:
     named = [
         f"{kind.upper()} is {n['name']} (sha256 {n['sha256'][:12]})" for kind, n in networks.items() if "name" in n
     ]
+    notes += [
+        f"{column_of(metric).title}: scored under {other}, unlike the other columns."
+        for metric in sorted(content.metrics(protocol))
+        if (other := content.protocol_of(protocol, metric)) != protocol
+    ]
+    notes += [note for metric, note in content.opinion_notes if metric in content.metrics(protocol)]
     return notes + ([f"Networks: {', '.join(named)}."] if named else [])
 
 

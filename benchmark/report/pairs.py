@@ -80,7 +80,11 @@ def pair_tables(content: ReportContent, protocol: str, metrics: Sequence[str]) -
         methods = [m.label for m in content.methods if _scored(content, protocol, m.label, metric)]
         if len(methods) > 1:
             comparisons = compare_methods(
-                content.scores, content.samples, protocol=protocol, metric=metric, methods=methods
+                content.scores,
+                content.samples,
+                protocol=content.protocol_of(protocol, metric),
+                metric=metric,
+                methods=methods,
             )
             tables.append(comparison_table(comparisons))
     return tables

@@ -112,9 +112,11 @@ def _write_latex(run: Run, content: ReportContent, options: ReportOptions) -> li
 
 def _write_csv(run: Run, content: ReportContent, options: ReportOptions) -> list[Path]:
     paths = []
-    for protocol in content.protocols:
+    for protocol in sorted({s.protocol for s in content.scores}):
         path = run.folder / "tables" / f"{protocol}-means.csv"
-        write_text(path, csv_rows([s for key, s in content.summaries.items() if key[0] == protocol], Summary))
+        write_text(
+            path, csv_rows([s for key, s in content.summaries.items() if key[0] == s.protocol == protocol], Summary)
+        )
         paths.append(path)
         path = run.folder / "tables" / f"{protocol}-samples.csv"
         write_text(path, _samples_csv(content, protocol))
@@ -127,7 +129,7 @@ def _samples_csv(content: ReportContent, protocol: str) -> str:
     import csv
     import io
 
-    metrics = sorted(content.metrics(protocol))
+    metrics = sorted({s.metric for s in content.scores if s.protocol == protocol})
     values = {(s.method, s.sample_id, s.metric): s.value for s in content.scores if s.protocol == protocol}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -22,7 +22,7 @@ def test_runs_on_one_data_set_are_compared_with_labels_that_differ(tmp_path: Pat
     second = write_run(tmp_path / "two", per_category=1, methods=("painter", "paster"))
     joined = join_runs([first, second])
     assert {s.method for s in joined.scores} == {"one/painter", "two/painter", "smearer", "paster"}
-    assert joined.protocol() == PROTOCOL
+    assert joined.protocol("clip_score") == PROTOCOL
 
 
 def test_other_samples_or_another_fingerprint_are_refused(tmp_path: Path) -> None:
@@ -61,9 +61,13 @@ def test_compare_prints_every_pair(tmp_path: Path) -> None:
 def test_a_mistake_is_one_plain_message(tmp_path: Path) -> None:
     write_run(tmp_path / "run", per_category=1)
     for arguments, message, code in (
-        (["compare", str(tmp_path / "run"), "--metric", "beauty"], "two methods with beauty scores", 1),
+        (
+            ["compare", str(tmp_path / "run"), "--metric", "beauty"],
+            "no beauty scores; there are scores of background_lpips",
+            1,
+        ),
         (["compare", str(tmp_path / "nothing")], "not a run folder", 1),
-        (["compare", str(tmp_path / "run"), "--protocol", "x"], "no scores under x", 1),
+        (["compare", str(tmp_path / "run"), "--protocol", "x"], "no background_psnr scores under x", 1),
         (["report", str(tmp_path / "run"), "--format", "docx"], "unknown format 'docx'", 1),
         (["report", str(tmp_path / "run"), "--format", "figure", "--samples", "color/9"], "no sample color/9", 1),
         (["compare", str(tmp_path / "run"), "--format", "docx"], "unknown format 'docx'", 2),

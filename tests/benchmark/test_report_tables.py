@@ -111,6 +111,31 @@ def test_two_protocols_never_share_a_table(tmp_path: Path) -> None:
         assert {row["protocol"] for row in rows} == {protocol}
 
 
+def test_ratings_under_their_own_protocol_are_a_column_that_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", per_category=2)
+    samples = [s.sample_id for s in run.samples()]
+    rated = [
+        Score(method="painter", sample_id=i, protocol="human-v1", metric="ins_align", value=0.25 + 0.5 * (k % 2))
+        for k, i in enumerate(samples)
+    ]
+    judged = [replace(s, protocol="judge-v1", metric="judge:qwen", value=0.9) for s in rated]
+    run.write_scores([*run.scores(), *rated, *judged], run.unscored())
+    content = load_content(run)
+    assert content.protocols == (PROTOCOL,)
+    table = main_table(content, PROTOCOL)
+    assert [h.title for h in table.headings[1:7]] == [
+        "PSNR (dB) ↑", "SSIM ↑", "LPIPS ↓", "CLIP score ↑", "Ins-align ↑", "judge qwen ↑",
+    ]  # fmt: skip
+    rows = {row[0].text: row for _, rows in table.sections for row in rows}
+    assert (rows["painter"][5].text, rows["painter"][6].text, rows["smearer"][5].text) == ("0.500", "0.900", "–")
+    assert "Ins-align: scored under human-v1, unlike the other columns." in table.notes
+    paths = {p.name: p for p in write_report(run, ["csv", "html"])}
+    assert {"human-v1-means.csv", "judge-v1-means.csv", f"{PROTOCOL}-means.csv"} < set(paths)
+    assert "ins_align" not in paths[f"{PROTOCOL}-means.csv"].read_text()
+    assert "ins_align" not in paths[f"{PROTOCOL}-samples.csv"].read_text().splitlines()[0]
+    assert '"title":"Ins-align"' in paths["report.html"].read_text()
+
+
 def test_markdown_is_well_formed_and_complete(run: Run) -> None:
     write_report(run, ["markdown"])
     text = (run.folder / "report.md").read_text()
