@@ -1,9 +1,11 @@
 """Building a manifest: every configured source read into a part, and the parts joined into one Parquet file."""
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,13 @@ def build_manifest(config: ManifestConfig, out: Path, *, data_root: Path, progre
         taken = digests.of(found)
         part = Part(name=name, key=part_key(name, config.sources[name], found, taken), folder=out / PARTS)
         prepared[name] = Prepared(found=found, digests=taken, part=part)
+    with _only_build_in(out):
+        return _build(config, prepared, out, data_root, progress)
+
+
+def _build(
+    config: ManifestConfig, prepared: dict[str, Prepared], out: Path, data_root: Path, progress: Progress
+) -> BuildReport:
     key = _manifest_key(list(prepared.values()))
     reused = tuple(name for name, source in prepared.items() if source.part.is_done())
     if _is_built(out, key):
@@ -117,6 +126,18 @@ def build_manifest(config: ManifestConfig, out: Path, *, data_root: Path, progre
     _join(config, prepared, out, data_root, key)
     _remove_stale_parts(out / PARTS, [source.part for source in prepared.values()])
     return BuildReport(manifest=out / MANIFEST, reused=reused, up_to_date=False)
+
+
+@contextmanager
+def _only_build_in(out: Path) -> Iterator[None]:
+    """Keep a second build out of a folder; the lock ends with the process, however it ends."""
+    (out / PARTS).mkdir(parents=True, exist_ok=True)
+    with (out / PARTS / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BuildError(f"{out}: another build is writing there; wait for it or choose another folder") from error
+        yield
 
 
 def _manifest_key(prepared: Sequence[Prepared]) -> str:

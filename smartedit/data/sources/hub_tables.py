@@ -47,7 +47,9 @@ def find_shards(root: Path, split: str) -> tuple[str, list[Shard]]:
             return f"Parquet shards in {folder}", [Shard(path=path, storage=Storage.PARQUET) for path in paths]
     for folder in (root, root / split, root / "train"):
         if (folder / "state.json").is_file() and (folder != root / "train" or split in ("train", "all")):
-            return f"save_to_disk folder {folder}", _saved_shards(folder)
+            own_split, shards = _saved_shards(folder)
+            if own_split is None or split in (own_split, "all"):
+                return f"save_to_disk folder {folder}", shards
     return "", []
 
 
@@ -55,17 +57,19 @@ def _of_split(name: str, split: str) -> bool:
     return name.startswith((f"{split}-", f"{split}.", f"{split}_"))
 
 
-def _saved_shards(folder: Path) -> list[Shard]:
+def _saved_shards(folder: Path) -> tuple[str | None, list[Shard]]:
+    """The split that a folder was saved from, if it says so, and its files."""
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         names = [entry["filename"] for entry in state["_data_files"]]
+        own_split = state.get("_split")
         selects = state.get("_indices_files") or state.get("_indices_data_files")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{folder / 'state.json'}: not what save_to_disk writes ({error})") from error
     if selects:
         raise SourceError(f"{folder}: holds a selection of rows; save it again after flatten_indices()")
     try:
-        return [Shard(path=inside(folder, name), storage=Storage.ARROW) for name in names]
+        return own_split, [Shard(path=inside(folder, name), storage=Storage.ARROW) for name in names]
     except FaultyRecordError as error:
         raise SourceError(f"{folder / 'state.json'}: {error}") from error
 

@@ -1,3 +1,4 @@
+import fcntl
 import hashlib
 import json
 import os
@@ -180,7 +181,16 @@ def test_only_what_changed_is_read_again(own_corpus: Path, change: Callable[[Pat
     assert digests(out) != before
     build(own_corpus, own_corpus / "fresh")
     assert digests(out) == digests(own_corpus / "fresh")
-    assert len(list((out / ".parts").iterdir())) == 2 * len(COUNTS)
+    assert len(list((out / ".parts").glob("*.parquet"))) == 2 * len(COUNTS)
+
+
+def test_two_builds_in_one_folder_do_not_meet(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / ".parts").mkdir()
+    with (tmp_path / ".parts/lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(BuildError, match="another build is writing there"):
+            build(corpus, tmp_path)
+    assert len(build(corpus, tmp_path)) == 17
 
 
 def test_a_changed_option_reads_one_source_again(corpus: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """MagicBrush and LLaVA-Instruct."""
 
+import json
 from pathlib import Path
 
+import datasets
 import pytest
 
 from smartedit.data.examples import Reason, Speaker, Task
@@ -65,6 +67,21 @@ def test_sessions_and_turns_give_the_same_rows(tmp_path: Path, place: str, file:
     assert rows[1].instructions == ("edit 2 of 139276",)
     mask = PictureStore(tmp_path).open(rows[1].mask_image)
     assert edit_region(mask).shape == (8, 8)
+
+
+@pytest.mark.parametrize("own", ["train", None])
+def test_a_saved_folder_is_of_the_split_that_it_says(tmp_path: Path, own: str | None) -> None:
+    columns = hub_columns()
+    pictures = {k: [{"bytes": b, "path": None} for b in v] for k, v in columns.items() if k.endswith("img")}  # type: ignore[attr-defined]
+    datasets.Dataset.from_dict({**columns, **pictures}).save_to_disk(tmp_path / "MagicBrush_HF")
+    state = json.loads((tmp_path / "MagicBrush_HF/state.json").read_text())
+    save_json(tmp_path / "MagicBrush_HF/state.json", {**state, "_split": own})
+    assert len(split_rows(magicbrush.read(tmp_path, "train"))[0]) == 4
+    if own:
+        with pytest.raises(SourceError, match="holds no MagicBrush split 'dev'"):
+            list(magicbrush.read(tmp_path, "dev"))
+    else:
+        assert len(split_rows(magicbrush.read(tmp_path, "dev"))[0]) == 4
 
 
 def test_every_fault_of_sessions_has_its_reason(tmp_path: Path) -> None:
