@@ -93,9 +93,15 @@ def _describe(options: SmartEditOptions) -> Mapping[str, Any]:
     return weights_description(options.model, options.revision)
 
 
-def _spec(name: str, summary: str, options: type[SmartEditOptions], tag: Tag = Tag.DIRECT) -> MethodSpec:
+def _spec(name: str, summary: str, options: type[SmartEditOptions], *more: Tag) -> MethodSpec:
     return MethodSpec(
-        name=name, summary=summary, tags=(tag,), options=options, build=_build, batched=True, describe=_describe
+        name=name,
+        summary=summary,
+        tags=(Tag.DIRECT, *more),
+        options=options,
+        build=_build,
+        batched=True,
+        describe=_describe,
     )
 
 
