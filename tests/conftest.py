@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# One thread a process: several on few cores wait for each other, and sums come in the same order everywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
