@@ -27,7 +27,7 @@ class PicturesConfig:
     """Larger pictures are scaled down to this longer side."""
     max_megapixels: float = Field(default=120.0, gt=0)
     """Pictures with more are rejected before they are decoded."""
-    duplicate_distance: int = Field(default=2, ge=0, le=64)
+    duplicate_distance: int = Field(default=8, ge=0, le=64)
     """Pictures whose 64-bit difference hashes differ in at most so many bits, and whose thumbnails agree, are one."""
     limit: int | None = None
     """Take the first so many pictures by name; None for all."""
@@ -39,8 +39,8 @@ class PicturesConfig:
 class ProposalsConfig:
     """Which edits are proposed."""
 
-    knowledge: str | None = None
-    """A knowledge table (TOML) in place of the one that ships."""
+    knowledge: str = "world"
+    """What is known of things: the table that ships ("world") or a TOML file."""
     per_picture: int = Field(default=6, ge=1)
     """At most so many candidates of one category in a picture."""
     remove_share: float = Field(default=0.3, ge=0, le=1)

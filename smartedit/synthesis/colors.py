@@ -65,6 +65,11 @@ def color_indices(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:
     for upper, name in _HUES:
         names[(hue >= lower) & (hue < upper)] = COLOR_NAMES.index(name)
         lower = upper
+    # CIELAB bends blue into purple; the hexagonal hue keeps them apart.
+    hexagonal = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2HSV)[0, :, 0].astype(np.float32) * 2
+    bluish = (hue >= 270) & (hue < 322)
+    names[bluish & (hexagonal < 256)] = COLOR_NAMES.index("blue")
+    names[bluish & (hexagonal >= 256)] = COLOR_NAMES.index("purple")
     pale_red = (hue >= 340) | (hue < 45)
     names[pale_red & (lightness >= 62)] = COLOR_NAMES.index("pink")
     names[(hue < 20) & (lightness < 55) & (chroma >= 45)] = COLOR_NAMES.index("red")

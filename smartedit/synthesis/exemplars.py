@@ -77,9 +77,7 @@ def _is_clean(
     if any(covered(box, mirror) > 0.02 for mirror in mirrors):
         return False
     clear = all(covered(box, o) <= 0.02 or (covered(box, o) > 0.9 and box_area(o) > 3 * box_area(box)) for o in others)
-    return (
-        clear and check_box(box, (), width=row.width, height=row.height, in_mirror=False, config=config.rules) is None
-    )
+    return clear and check_box(box, (), width=row.width, height=row.height, config=config.rules) is None
 
 
 def _cut_out(

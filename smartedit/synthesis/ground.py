@@ -65,8 +65,7 @@ def ground(
         others = [d.box for k, ds in detections.items() if k not in _aside(candidate, config) for d in ds]
         others += [t.box for i, t in enumerate(things) if i != choice.index]
         box = things[choice.index].box
-        in_mirror = candidate.rule is Rule.IN_MIRROR
-        refusal = check_box(box, others, width=width, height=height, in_mirror=in_mirror, config=config.rules)
+        refusal = check_box(box, others, width=width, height=height, config=config.rules)
         if refusal is not None:
             outcome.reject(candidate, "ground", refusal.reason, refusal.detail)
             continue

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,12 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def read_knowledge(path: Path | str | None = None) -> Knowledge:
+def read_knowledge(name: Path | str = "world") -> Knowledge:
     """A knowledge table.
 
     Args:
-        path: A TOML file with `[things.<name>]` (`group`, `size` in centimetres, and if need be `one` and `also`) and
-            a list `clues` of `text`, `things` and if need be `doubtful`; None for the table that ships. A thing's
+        name: The table that ships ("world"), or a TOML file with `[things.<name>]` (`group`, `size` in centimetres, and
+            if need be `one` and `also`) and a list `clues` of `text`, `things` and if need be `doubtful`. A thing's
             `withheld` names replacements (or "nothing", a removal) that are never proposed for it, for example because
             a benchmark keeps them to itself.
 
@@ -126,20 +127,23 @@ def read_knowledge(path: Path | str | None = None) -> Knowledge:
     Raises:
         KnowledgeError: The file is missing or not of that form.
     """
-    return _read(str(path) if path is not None else None)
+    return _read(str(name))
+
+
+def _source(name: str) -> Path | Traversable:
+    if name.endswith(".toml"):
+        return Path(name)
+    return resources.files("smartedit.synthesis.knowledge_tables") / f"{name}.toml"
 
 
 @lru_cache(maxsize=4)
-def _read(path: str | None) -> Knowledge:
-    origin = path or "knowledge.toml"
+def _read(name: str) -> Knowledge:
+    origin = name
     try:
-        if path is None:
-            text = resources.files("smartedit.synthesis").joinpath("knowledge.toml").read_text(encoding="utf-8")
-        else:
-            text = Path(path).read_text(encoding="utf-8")
+        text = _source(name).read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except FileNotFoundError as error:
-        raise KnowledgeError(f"{origin}: there is no such knowledge table") from error
+        raise KnowledgeError(f"{origin}: no such knowledge table; write world, or the path of a .toml file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise KnowledgeError(f"{origin}: broken TOML ({error})") from error
     things = {name: _thing(origin, name, record) for name, record in content.get("things", {}).items()}

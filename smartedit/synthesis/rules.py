@@ -156,9 +156,7 @@ _RELATIONS: dict[Rule, Callable[[Rule, Scene, RulesConfig], Choice | Refusal]] =
 }
 
 
-def check_box(
-    box: Box, others: Sequence[Box], *, width: int, height: int, in_mirror: bool, config: RulesConfig
-) -> Refusal | None:
+def check_box(box: Box, others: Sequence[Box], *, width: int, height: int, config: RulesConfig) -> Refusal | None:
     """Whether a chosen thing can be edited well: not too small or large, not at the edge, not under another thing.
 
     Args:
@@ -166,7 +164,6 @@ def check_box(
         others: Everything else that was found, without mirrors.
         width: Of the picture.
         height: Of the picture.
-        in_mirror: A reflection may reach the mirror's edge but not the picture's.
         config: The limits.
 
     Returns:

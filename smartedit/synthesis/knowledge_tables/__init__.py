@@ -1,0 +1,1 @@
+"""Tables of what the factory knows of the world."""
