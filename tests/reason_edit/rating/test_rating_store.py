@@ -37,6 +37,13 @@ def test_a_second_tab_cannot_overwrite_unseen(study: OpenedStudy) -> None:
     assert study.store.vote(0, vote(3, Answer.ALIGNED, "n3"), believed=None)
 
 
+def test_an_old_answer_sent_again_neither_returns_nor_complains(study: OpenedStudy) -> None:
+    study.store.vote(0, vote(3, Answer.ALIGNED, "n1"), believed=None)
+    study.store.vote(0, vote(3, Answer.NOT_ALIGNED, "n2"), believed=Answer.ALIGNED)
+    assert not study.store.vote(0, vote(3, Answer.ALIGNED, "n1"), believed=None)
+    assert study.store.current(0)[3].answer is Answer.NOT_ALIGNED
+
+
 def test_raters_do_not_touch_one_another(study: OpenedStudy) -> None:
     study.store.vote(0, vote(3, Answer.ALIGNED, "same"), believed=None)
     assert study.store.vote(1, vote(3, Answer.NOT_ALIGNED, "same"), believed=None)
