@@ -46,12 +46,10 @@ def knife(pen: Pen, color: Color) -> None:
 
 def fork(pen: Pen, color: Color) -> None:
     """A fork standing upright, tines up."""
-    for x in (-0.15, -0.05, 0.05, 0.15):
-        pen.box(x - 0.03, 0.64, x + 0.03, 1.0, STEEL, 0.03)
-    pen.fill(
-        smooth([(-0.18, 0.72), (-0.17, 0.56), (-0.05, 0.46), (0.05, 0.46), (0.17, 0.56), (0.18, 0.72), (0, 0.68)]),
-        STEEL,
-    )
+    for x in (-0.195, -0.065, 0.065, 0.195):
+        pen.box(x - 0.028, 0.62, x + 0.028, 1.0, STEEL, 0.028)
+    head = [(-0.223, 0.7), (-0.2, 0.56), (-0.06, 0.46), (0.06, 0.46), (0.2, 0.56), (0.223, 0.7), (0, 0.66)]
+    pen.fill(smooth(head), STEEL)
     pen.box(-0.045, 0.36, 0.045, 0.52, (170, 178, 188))
     pen.box(-0.07, 0.0, 0.07, 0.42, color, 0.06)
     pen.box(-0.035, 0.06, -0.005, 0.36, shade(color, 1.5), 0.015)

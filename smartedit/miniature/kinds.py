@@ -81,7 +81,7 @@ KINDS: Mapping[str, Kind] = {
         _kind("cup", "object", belongings.cup, "blue red green yellow white pink", 0.9, 47),
         _kind("bottle", "object", belongings.bottle, "green brown blue red", 0.5, 44),
         _kind("knife", "tool", belongings.knife, "black red brown", 1.0, 49, colorful=False, plural="knives"),
-        _kind("fork", "tool", belongings.fork, "brown black blue", 0.4, 48, colorful=False),
+        _kind("fork", "tool", belongings.fork, "brown black blue", 0.48, 48, colorful=False),
         _kind("scissors", "tool", belongings.scissors, "red blue green", 0.75, 87, plural="scissors"),
         _kind("clock", "object", belongings.clock, "red blue green brown", 0.9, 85),
         _kind("book", "object", belongings.book, "blue red green brown", 0.85, 84),
