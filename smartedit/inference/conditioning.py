@@ -46,6 +46,7 @@ class Reader:
         layout: Where they are.
         prompts: The words around an instruction.
         max_tokens: Longest conversation, picture not counted.
+        device: Where the language model computes; with offloading not where its weights wait.
     """
 
     mllm: ImageTextMllm
@@ -53,6 +54,7 @@ class Reader:
     layout: TokenLayout
     prompts: Prompts
     max_tokens: int
+    device: torch.device
 
     @torch.no_grad()
     def read(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Reading]:
@@ -114,13 +116,6 @@ class Reader:
 
     def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
         return encoder_pixels(images, self.mllm.image_size).to(self.device)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model computes; with offloading not where its weights wait."""
-        hook = getattr(self.mllm, "_hf_hook", None)
-        device = getattr(hook, "execution_device", None)
-        return self.mllm.device if device is None else torch.device(device)
 
 
 def _words_before_block(token_ids: list[int], layout: TokenLayout) -> list[int]:

@@ -248,6 +248,7 @@ class SmartEditPipeline(DiffusionPipeline):
                 phrasings=(Phrasing(request=self.config.request, answer=self.config.answer),),
             ),
             max_tokens=self.config.max_text_tokens,
+            device=self._execution_device,
         )
         keys = [
             reading_key(i, text, speak, self.mllm.dtype, self.config.request, self.config.answer)

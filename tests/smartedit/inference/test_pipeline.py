@@ -37,7 +37,8 @@ def test_picture_keeps_its_size_and_follows_seed_and_instruction(
 
 
 def test_a_picture_does_not_depend_on_its_batch(pipeline: SmartEditPipeline) -> None:
-    pictures = [noise_picture(40, 40, seed=1), noise_picture(64, 32, seed=2), noise_picture(40, 40, seed=3)]
+    # The second is edited at another size, in a batch of its own.
+    pictures = [noise_picture(40, 40, seed=1), noise_picture(96, 24, seed=2), noise_picture(40, 40, seed=3)]
     texts = ["make it red", "remove the cup that is on the table behind the dog", "blue"]
     pipeline.readings.clear()
     together = pipeline(pictures, texts, generator=seeds(5, 6, 7)).images
