@@ -59,10 +59,11 @@ class SmartEdit13BOptions(SmartEditOptions):
 
 def _build(options: SmartEditOptions, setting: Setting) -> Editor:
     from smartedit.inference.editor import SmartEditEditor
-    from smartedit.inference.loading import LoadSettings, load_pipeline
+    from smartedit.inference.loading import LoadSettings, load_pipeline, quiet_libraries
     from smartedit.inference.memory import Precision
 
     folder = _find(options)
+    quiet_libraries()
     precision = None if options.precision is None else Precision(options.precision)
     load = LoadSettings(device=setting.device, precision=precision, offload=options.offload)
     try:

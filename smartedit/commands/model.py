@@ -67,9 +67,9 @@ def edit(
         request = Request(image=image, instruction=instruction, out=out)
         request.check(settings)
         loading = progress.add_task(f"loading {model}", total=None)
-        from smartedit.inference.loading import LoadSettings, load_pipeline
+        from smartedit.inference.loading import LoadSettings, load_pipeline, quiet_libraries
 
-        _silence_libraries()
+        quiet_libraries()
         pipeline = load_pipeline(model, LoadSettings(device=device, precision=_precision(precision), offload=offload))
         progress.remove_task(loading)
         denoising = progress.add_task("editing", total=steps or pipeline.config.num_inference_steps)
@@ -104,9 +104,10 @@ def convert(
         if dtype not in {None, "float32", "bfloat16", "float16"}:
             raise ConfigError(f"--dtype {dtype}: there are float32, bfloat16 and float16")
         from smartedit.inference.conversion import ConversionSettings, convert_released
+        from smartedit.inference.loading import quiet_libraries
         from smartedit.model.released_sources import ReleasedFolders
 
-        _silence_libraries()
+        quiet_libraries()
         folders = ReleasedFolders(
             released=released, vicuna=vicuna, llava=llava, instruct_diffusion=instruct_diffusion, clip=clip, llama=llama
         )
@@ -135,15 +136,16 @@ def doctor(
     """Look into a checkpoint: files, vocabulary, weights, memory, one edit. Exits with 1 if something is wrong."""
     with _plain_errors():
         from smartedit.inference.doctor import Examination, examine
-        from smartedit.inference.loading import LoadSettings, find_model
+        from smartedit.inference.loading import LoadSettings, find_model, quiet_libraries
 
-        _silence_libraries()
+        quiet_libraries()
         load = LoadSettings(device=device, precision=_precision(precision))
         folder = Path(model) if Path(model).exists() else find_model(model)
         diagnosis = examine(folder, Examination(hashes=hashes, values=values, run=run, load=load))
     _print_findings(diagnosis.findings)
     count = len(diagnosis.faults)
-    typer.echo(f"{folder}: {'nothing wrong' if not count else f'{count} faults'}")
+    verdict = f"{count} fault{'s' * (count > 1)}" if count else "nothing wrong"
+    typer.echo(f"{folder}: {verdict}")
     if count:
         raise typer.Exit(1)
 
@@ -177,16 +179,6 @@ def _progress() -> "Iterator[Progress]":
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
-
-
-def _silence_libraries() -> None:
-    """Leave the terminal to our own bar."""
-    import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
-
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
-        library.set_verbosity_error()
 
 
 @contextmanager

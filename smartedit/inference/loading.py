@@ -73,6 +73,16 @@ def load_pipeline(model: str | Path, settings: LoadSettings | None = None) -> "S
     return pipeline
 
 
+def quiet_libraries() -> None:
+    """Leave the terminal to our own bars: those of diffusers and transformers are hidden for the whole process."""
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+
+
 def find_model(model: str | Path, revision: str | None = None) -> Path:
     """The local folder of a model, fetched from the hub where it is a name.
 
@@ -127,7 +137,7 @@ def _read(folder: Path, precision: Precision) -> "SmartEditPipeline":
     from smartedit.inference.quantization import quantize_decoder
 
     dtype = getattr(torch, precision.dtype)
-    pipeline: SmartEditPipeline = SmartEditPipeline.from_pretrained(folder, torch_dtype=dtype)
+    pipeline: SmartEditPipeline = SmartEditPipeline.from_pretrained(folder, dtype=dtype)
     if precision in {Precision.INT8, Precision.INT4}:
         quantize_decoder(pipeline.mllm, precision)
     return pipeline
