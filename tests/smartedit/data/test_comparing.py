@@ -72,8 +72,9 @@ CHANGES: dict[str, object] = {
 def test_any_change_of_a_cell_changes_the_fingerprint() -> None:
     changed = [dataclasses.replace(FULL, **{name: value}) for name, value in CHANGES.items()]  # type: ignore[arg-type]
     assert {f.name for f in dataclasses.fields(FULL)} == {*CHANGES, "example_id", "source"}
-    texts = _row_texts(examples_to_batch([FULL, *changed, BARE])).to_pylist()
-    assert len(set(texts)) == len(texts) == 17
+    blank = dataclasses.replace(BARE, caption="")
+    texts = _row_texts(examples_to_batch([FULL, *changed, blank, BARE])).to_pylist()
+    assert len(set(texts)) == len(texts) == 18
     assert _row_texts(examples_to_batch([BARE, FULL])).to_pylist() == [texts[-1], texts[0]]
 
 

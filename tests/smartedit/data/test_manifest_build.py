@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,7 +23,7 @@ from smartedit.data.build import MANIFEST, REJECTIONS, BuildError, build_manifes
 from smartedit.data.examples import Reason, Rejection, TrainingExample
 from smartedit.data.manifest import Manifest, ManifestError
 from smartedit.data.sources.registry import READERS, find_source
-from tests.smartedit.data.trees import save_json, write_reasonseg
+from tests.smartedit.data.trees import save_json, save_picture, write_reasonseg
 
 COUNTS = {
     "refcoco": {"segment": 2},
@@ -162,6 +163,10 @@ def remove_picture(corpus: Path) -> None:
     (corpus / "data/clip-filtered-dataset/0000132/1_1.jpg").unlink()
 
 
+def swap_picture(corpus: Path) -> None:
+    save_picture(corpus / "data/MagicBrush/dev/images/34/34-output1.png", (9, 9))
+
+
 def change_caption(corpus: Path) -> None:
     path = corpus / "data/cc12m.tsv"
     path.write_text(path.read_text().replace("A box", "A cat"))
@@ -169,7 +174,13 @@ def change_caption(corpus: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "source"),
-    [(change_json, "llava"), (add_record, "reasonseg"), (remove_picture, "instructpix2pix"), (change_caption, "cc12m")],
+    [
+        (change_json, "llava"),
+        (add_record, "reasonseg"),
+        (remove_picture, "instructpix2pix"),
+        (change_caption, "cc12m"),
+        (swap_picture, "magicbrush"),
+    ],
 )
 def test_only_what_changed_is_read_again(own_corpus: Path, change: Callable[[Path], None], source: str) -> None:
     out, data_root = own_corpus / "out", own_corpus / "data"
@@ -292,6 +303,19 @@ def test_row_groups_do_not_depend_on_batches(
         "cc12m/00000000", "cc12m/00000024", "again/00000000", "again/00000024"
     ]  # fmt: skip
     assert sum(batch.num_rows for batch in manifest.batches("again", ["caption"])) == 25
+
+
+def test_batches_that_span_several_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_groups, "ROWS", 10)
+    schema = pa.schema([("n", pa.int64())])
+    with row_groups.RowGroupWriter(tmp_path / "a.parquet", schema) as writer:
+        for start, stop in ((0, 25), (25, 32), (32, 32), (32, 33)):
+            writer.add(pa.RecordBatch.from_arrays([pa.array(range(start, stop), pa.int64())], schema=schema))
+        writer.end_group()
+        writer.add(pa.RecordBatch.from_arrays([pa.array([33], pa.int64())], schema=schema))
+    metadata = pq.read_metadata(tmp_path / "a.parquet")
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [10, 10, 10, 3, 1]
+    assert pq.read_table(tmp_path / "a.parquet")["n"].to_pylist() == list(range(34))
 
 
 KILLER = """
