@@ -137,11 +137,34 @@ class ReadingCache:
         """Forget everything; needed after the weights have changed."""
         self._kept.clear()
 
-    def get(self, key: str) -> Reading | None:
-        """The reading of a key, if it is still there."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+    def read(
+        self,
+        reader: Reader,
+        images: Sequence[Image.Image],
+        instructions: Sequence[str],
+        *,
+        variant: object,
+        speak: bool,
+    ) -> list[Reading]:
+        """Readings of pictures and instructions, those known from before and the others read in one batch.
+
+        Args:
+            reader: Reads what is not known.
+            images: Upright RGB pictures.
+            instructions: One for each.
+            variant: What a reading depends on besides picture, instruction and weights.
+            speak: Let the model answer freely.
+        """
+        keys = [reading_key(i, text, variant) for i, text in zip(images, instructions, strict=True)]
+        known = {key: self._kept[key] for key in keys if key in self._kept}
+        new = [i for i, key in enumerate(keys) if key not in known and key not in keys[:i]]
+        if new:
+            read = reader.speak if speak else reader.read
+            found = read([images[i] for i in new], [instructions[i] for i in new])
+            known.update(zip([keys[i] for i in new], found, strict=True))
+        for key in keys:
+            self.put(key, known[key])
+        return [known[key] for key in keys]
 
     def put(self, key: str, reading: Reading) -> None:
         """Remember a reading, and forget the one that was not used for longest."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smartedit.editing import EditRequest, EditResult
-from smartedit.inference.pipeline import SmartEditPipeline, SmartEditPipelineOutput
+from smartedit.inference.output import SmartEditPipelineOutput
+from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.seeding import torch_generators
 
 

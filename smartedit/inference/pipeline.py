@@ -1,18 +1,17 @@
 """SmartEdit as a pipeline of diffusers: pictures and instructions in, edited pictures out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
-from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
-from smartedit.inference.conditioning import Reader, Reading, ReadingCache, reading_key
+from smartedit.inference.conditioning import Reader, Reading, ReadingCache
+from smartedit.inference.output import SmartEditPipelineOutput
 from smartedit.inference.sampling import Guidance, denoise
 from smartedit.model.bim import Bim
 from smartedit.model.checkpoints import check_checkpoint
@@ -20,7 +19,7 @@ from smartedit.model.images import autoencoder_pixels, keep_unedited, to_picture
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.prompts import OUR_PROMPTS, Phrasing, Prompts
 from smartedit.model.qformer import QFormer
-from smartedit.model.smartedit import Conditions, connect
+from smartedit.model.smartedit import connect
 from smartedit.model.text import EmptyText
 from smartedit.model.tokenizer import VocabularyError, read_layout
 from smartedit.model.unet import SmartEditUNet
@@ -28,28 +27,8 @@ from smartedit.model.unet import SmartEditUNet
 StepCallback = Callable[["SmartEditPipeline", int, Any, dict[str, Tensor]], dict[str, Tensor]]
 
 
-@dataclass
-class SmartEditPipelineOutput(BaseOutput):
-    """What the pipeline gives.
-
-    Attributes:
-        images: The edited pictures, each of its source's size (`output_type="pil"`), or latents (`"latent"`).
-        answers: What the model said, where it was asked to; None otherwise.
-        agreements: Share of the [IMG] tokens that the model would have said itself.
-        composited: Whether the original was put back where little changed.
-    """
-
-    images: list[Image.Image] | Tensor
-    answers: list[str | None]
-    agreements: list[float]
-    composited: bool
-
-
 class SmartEditPipeline(DiffusionPipeline):
-    """Edits pictures by instruction (paper, section 4).
-
-    Loading, saving, `to`, offloading, progress bar and schedulers are those of diffusers.
-    """
+    """Edits pictures (paper, section 4); loading, saving, `to`, offloading and schedulers are those of diffusers."""
 
     model_cpu_offload_seq = "mllm->qformer->bim->unet->vae"
     _exclude_from_cpu_offload = ("empty_text",)
@@ -250,24 +229,8 @@ class SmartEditPipeline(DiffusionPipeline):
             max_tokens=self.config.max_text_tokens,
             device=self._execution_device,
         )
-        keys = [
-            reading_key(i, text, speak, self.mllm.dtype, self.config.request, self.config.answer)
-            for i, text in zip(sources, instructions, strict=True)
-        ]
-        new = [i for i, key in enumerate(keys) if self.readings.get(key) is None and key not in keys[:i]]
-        fresh: dict[str, Reading] = {}
-        if new:
-            read = reader.speak if speak else reader.read
-            found = read([sources[i] for i in new], [instructions[i] for i in new])
-            fresh = {keys[i]: reading for i, reading in zip(new, found, strict=True)}
-        for key, reading in fresh.items():
-            self.readings.put(key, reading)
-        return [fresh.get(key) or self._kept(key) for key in keys]
-
-    def _kept(self, key: str) -> Reading:
-        reading = self.readings.get(key)
-        assert reading is not None
-        return reading
+        variant = (speak, self.mllm.dtype, self.config.request, self.config.answer)
+        return self.readings.read(reader, sources, instructions, variant=variant, speak=speak)
 
     def _edit_equal_sizes(
         self,
@@ -310,7 +273,7 @@ class SmartEditPipeline(DiffusionPipeline):
                 self.scheduler,
                 latents=latents.to(device, torch.float32) * self.scheduler.init_noise_sigma,
                 image_latents=image_latents,
-                conditions=_on(conditions, device),
+                conditions=conditions,
                 empty_text=self.empty_text(1).to(device),
                 guidance=guidance,
                 generator=generator,
@@ -334,11 +297,3 @@ class SmartEditPipeline(DiffusionPipeline):
             else:
                 images.append(edited.resize(source.size, Image.Resampling.BICUBIC))
         return images
-
-
-def _on(conditions: Conditions, device: torch.device) -> Conditions:
-    feature = conditions.image_feature
-    return Conditions(
-        text_features=conditions.text_features.to(device),
-        image_feature=None if feature is None else feature.to(device),
-    )
