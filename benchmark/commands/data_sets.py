@@ -33,9 +33,9 @@ def find_samples(dataset: Path | None, categories: Sequence[str] | None = None) 
 def miniature_folder() -> Path:
     """The miniature Reason-Edit of the default seed, written where it is not there yet."""
     from reason_edit.embedded import cache_folder
-    from smartedit.miniature.benchmark_set import write_reason_edit
+    from smartedit.miniature.benchmark_set import EDITION, write_reason_edit
 
-    folder = cache_folder() / "miniature-reason-edit"
+    folder = cache_folder() / f"miniature-reason-edit-{EDITION}"
     write_reason_edit(folder)
     return folder
 
