@@ -104,8 +104,12 @@ def synth_data(
 
 
 @flow(name="synth-data-shards")
-def work_on_shards(run: str, shards: int) -> None:
-    """All stages of all shards; a shard's stages follow each other, shards do not wait for one another."""
+def work_on_shards(run: str, shards: int) -> float:
+    """All stages of all shards; a shard's stages follow each other, shards do not wait for one another.
+
+    Returns:
+        Seconds that the stages themselves took, added up over all workers.
+    """
     root = Path(run).resolve()
     config = RunFolder(root).settings().config
     futures: list[PrefectFuture[ShardReport]] = []
@@ -118,13 +122,18 @@ def work_on_shards(run: str, shards: int) -> None:
     progress = create_progress_artifact(progress=0.0, description=f"{len(futures)} tasks of {shards} shards")
     assert isinstance(progress, UUID)
     failures: list[str] = []
+    seconds = 0.0
     for count, future in enumerate(as_completed(futures), start=1):
         if future.state.is_failed() or future.state.is_crashed():
             failures.append(f"{future.state.message}")
+        else:
+            seconds += future.result().seconds
         if count % len(STAGES) == 0 or count == len(futures):
             update_progress_artifact(progress, progress=100.0 * count / len(futures))
     if failures:
         raise ShardsFailed(f"{len(failures)} tasks failed, the first with: {failures[0]}")
+    get_run_logger().info("%d tasks; the stages took %.1f s", len(futures), seconds)
+    return seconds
 
 
 def gpu_tags(stage: str, config: SynthesisConfig) -> list[str]:

@@ -52,11 +52,13 @@ def ground(
         picture = pictures[candidate.picture_id]
         width, height = picture.image.size
         answers = {phrase: found[candidate.picture_id, phrase] for phrase in _phrases(candidate, config)}
-        failed = [(phrase, answer) for phrase, answer in answers.items() if isinstance(answer, ToolError)]
+        # What is only beside the thing may stay unknown; what the rule needs may not.
+        needed = _needed(candidate, config)
+        failed = [(p, answer) for p, answer in answers.items() if p in needed and isinstance(answer, ToolError)]
         if failed:
             outcome.reject(candidate, "ground", "tool failed", f"{failed[0][0]}: {failed[0][1]}")
             continue
-        detections = {phrase: answer for phrase, answer in answers.items() if not isinstance(answer, ToolError)}
+        detections = {p: [] if isinstance(answer, ToolError) else answer for p, answer in answers.items()}
         result = _decide(candidate, detections, pictures, segmenter, config)
         if isinstance(result, Refusal):
             outcome.reject(candidate, "ground", result.reason, result.detail)
@@ -94,10 +96,14 @@ def ground(
 
 
 def _phrases(candidate: Candidate, config: SynthesisConfig) -> list[str]:
-    words = [candidate.kind, config.proposals.mirror_word, *candidate.rivals, *candidate.context]
+    return list(dict.fromkeys([*_needed(candidate, config), *candidate.context]))
+
+
+def _needed(candidate: Candidate, config: SynthesisConfig) -> list[str]:
+    words = [candidate.kind, config.proposals.mirror_word, *candidate.rivals]
     if _is_invented(candidate) and candidate.clue is not None:
         words.append(candidate.clue)
-    return list(dict.fromkeys(words))
+    return words
 
 
 def _aside(candidate: Candidate, config: SynthesisConfig) -> tuple[str | None, ...]:

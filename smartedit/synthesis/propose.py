@@ -58,7 +58,7 @@ def propose(
 
     Args:
         picture_id: The picture.
-        counts: How many things of each kind it holds.
+        counts: How many things of each kind it holds; kinds that the table does not know are never edited.
         knowledge: Groups, sizes and clues.
         config: Shares of operations, and how many candidates a category.
         available: The kinds that the inpainter can draw; None for any.
@@ -99,7 +99,8 @@ def _drafts(
     config: ProposalsConfig,
 ) -> Iterator[Draft]:
     mirrors = counts.get(config.mirror_word, 0)
-    kinds = {kind: n for kind, n in counts.items() if kind != config.mirror_word}
+    # What the table does not know (a person, the sky) is never edited; it only stays beside what is.
+    kinds = {kind: n for kind, n in counts.items() if kind != config.mirror_word and kind in knowledge.things}
     for kind, n in sorted(kinds.items()):
         if category is Category.REASONING:
             if n != 1:
@@ -145,9 +146,12 @@ def _candidate(
         # A kind that is there already would leave open which one is the new one.
         pool = knowledge.replacements(kind, size_ratio=config.size_ratio, available=available)
         pool = [other for other in pool if other not in counts]
-        if not pool:
+        if pool:
+            replacement = pool[int(generator.integers(len(pool)))]
+        elif knowledge.may_remove(kind):
+            operation = Operation.REMOVE
+        else:
             return None
-        replacement = pool[int(generator.integers(len(pool)))]
     digest = hashlib.sha256("\x1f".join(str(k) for k in (*keys, operation, replacement)).encode()).hexdigest()[:8]
     return Candidate(
         candidate_id=f"{picture_id}.{category}.{digest}",
