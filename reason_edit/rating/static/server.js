@@ -4,7 +4,7 @@
   async function ask(path, options = {}) {
     const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(20000), ...options });
     if (response.ok) return response.json();
-    if (response.status >= 500 || response.status === 408 || response.status === 429) throw new Error("try again");
+    if (response.status >= 500 || response.status === 408 || response.status === 429) throw new Busy();
     const problem = await response.json().catch(() => ({ detail: `refused (${response.status})` }));
     if (response.status === 409 && "current" in problem) throw new Conflict(problem.current);
     throw new Refused(String(problem.detail));

@@ -13,6 +13,7 @@ class Conflict extends Error {
   constructor(current) { super("answered elsewhere"); this.current = current; }
 }
 class Refused extends Error {}
+class Busy extends Error {}
 
 function startRating(backend) {
   let item = null;
@@ -126,9 +127,8 @@ function startRating(backend) {
         return result;
       } catch (error) {
         if (error instanceof Conflict || error instanceof Refused) throw error;
-        say("No connection. Nothing is lost; trying again …", true);
+        say(`${error instanceof Busy ? "The server cannot save just now" : "No connection"}. Nothing is lost; trying again …`, true);
         await new Promise((done) => setTimeout(done, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]));
-        if (backend.explain) await backend.explain();
       }
     }
   }

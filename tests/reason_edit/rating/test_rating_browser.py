@@ -294,7 +294,17 @@ def test_everything_fits_on_small_and_large_screens(browser: Browser, served: Se
     for width, height in ((360, 640), (390, 844), (844, 390), (768, 1024), (1920, 1080)):
         page = browser.new_page(viewport={"width": width, "height": height})
         begin(page, served.links["rater-8"])
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, height)
+        for text, trouble in (
+            ("Saved", "false"),
+            ("The server cannot save just now. Nothing is lost; trying again …", "true"),
+        ):
+            page.evaluate(
+                f"""document.getElementById('status').textContent = '{text}';
+                document.getElementById('status').classList.toggle('trouble', {trouble});
+                document.getElementById('count').textContent = 'Edit 398 of 398 · 398 answered'"""
+            )
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, height, text)
+            assert page.evaluate("document.querySelector('header').offsetHeight") <= 100
         boxes = page.evaluate(
             "[...document.querySelectorAll('#item button, .window')].map((e) => e.getBoundingClientRect().toJSON())"
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from benchmark.commands.rating_study import OpenedStudy
@@ -212,6 +213,24 @@ def test_a_changed_picture_takes_no_vote(client: TestClient, study: OpenedStudy,
         assert "tell the organiser" in response.json()["detail"]
         assert str(study.pictures.items[number].edited) not in response.text
     assert study.store.history() == []
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_stored(client: TestClient, study: OpenedStudy, page: str) -> None:
+    item = client.get(page + "items/1").json()["item"]
+    engine = study.store.engine
+
+    def full(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(engine, "connect", full)
+    engine.dispose()
+    statuses = [client.post(page + "answers", json=post(item, nonce=f"{i:032x}")).status_code for i in range(400)]
+    event.remove(engine, "connect", full)
+    engine.dispose()
+    assert set(statuses) == {200, 503}
+    assert statuses[-1] == 503
+    assert len(study.store.history()) == statuses.count(200)
+    assert client.post(page + "answers", json=post(item, nonce="f" * 32)).status_code == 200
 
 
 def test_every_reply_carries_the_safety_headers(client: TestClient, page: str) -> None:
