@@ -241,6 +241,8 @@ class ThresholdsConfig:
     """Largest share of the picture that changed."""
     seam_energy: float | None = 3.0
     """Largest step at the region's edge, relative to the source."""
+    fill_texture: float | None = 0.3
+    """Least texture of what fills a removed thing's place, relative to its surroundings."""
     near_duplicate: int | None = 4
     """Two pairs of one source whose targets differ in at most so many hash bits are one."""
 

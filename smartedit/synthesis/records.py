@@ -228,6 +228,8 @@ class QualityScores:
         changed_in_mask: Share of the mask's pixels that moved by more than 12 levels.
         changed_fraction: Share of the picture's pixels that moved by more than 12 levels.
         seam_energy: Mean step across the region's edge in the target over that in the source; 1 is as in the source.
+        fill_texture: After a removal, the fine texture of what fills the place over that of the ring around it; near 0
+            where the fill is a smear. NaN for other operations.
         source_hash: Difference hash of the source.
         target_hash: Difference hash of the target within the region's box.
     """
@@ -243,6 +245,7 @@ class QualityScores:
     changed_in_mask: float
     changed_fraction: float
     seam_energy: float
+    fill_texture: float
     source_hash: str
     target_hash: str
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -12,7 +13,7 @@ from PIL import Image
 from smartedit.config.synthesis import SynthesisConfig
 from smartedit.synthesis.intake import difference_hash
 from smartedit.synthesis.records import Candidate, EditedPair, Instructions, QualityScores, Region
-from smartedit.synthesis.regions import bounding_box
+from smartedit.synthesis.regions import bounding_box, grow
 from smartedit.synthesis.stage import Outcome, Pictures, call_in_batches, read_mask, read_rgb
 from smartedit.tools.protocols import (
     ChangeRequest,
@@ -136,6 +137,9 @@ def _row(judged: Judged, found: float, left: float) -> QualityScores:
         changed_in_mask=float(moved[judged.mask].mean()),
         changed_fraction=float(moved.mean()),
         seam_energy=seam_energy(np.asarray(judged.source), np.asarray(judged.target), judged.region),
+        fill_texture=fill_texture(np.asarray(judged.source), np.asarray(judged.target), judged.mask, judged.region)
+        if judged.candidate.operation is Operation.REMOVE
+        else math.nan,
         source_hash=difference_hash(judged.source),
         target_hash=difference_hash(judged.target.crop((x0, y0, x1, y1))),
     )
@@ -158,6 +162,34 @@ def seam_energy(source: NDArray[np.uint8], target: NDArray[np.uint8], region: Ma
     before = _step_across(source, region)
     after = _step_across(target, region)
     return 1.0 if before is None or after is None else (after + 1) / (before + 1)
+
+
+def fill_texture(
+    source: NDArray[np.uint8], target: NDArray[np.uint8], mask: Mask, region: Mask, width: float = 0.06
+) -> float:
+    """The fine texture where something was, relative to that of the ring around its region.
+
+    Texture is the mean absolute Laplacian of the gray picture; half an 8-bit level is added to both, so that flat
+    surroundings ask for nothing.
+
+    Args:
+        source: uint8 `H x W x 3`.
+        target: uint8 `H x W x 3`.
+        mask: bool `H x W`, the removed thing.
+        region: bool `H x W`, what may have changed.
+        width: Of the ring, share of the longer side.
+
+    Returns:
+        About 1 for a fill like its surroundings, near 0 for a smear; 1 where there is no ring.
+    """
+    ring = grow(region, max(3, round(width * max(region.shape)))) & ~region
+    if not ring.any():
+        return 1.0
+    around, inside = (
+        np.abs(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F)) for image in (source, target)
+    )
+    # Outlines of other things in the ring are no texture: the median does not see them.
+    return float((np.median(inside[mask]) + 0.5) / (np.median(around[ring]) + 0.5))
 
 
 def _step_across(image: NDArray[np.uint8], region: Mask) -> float | None:

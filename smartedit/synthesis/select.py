@@ -11,7 +11,7 @@ from smartedit.synthesis.intake import hash_distance
 from smartedit.synthesis.records import Candidate, QualityScores
 from smartedit.synthesis.stage import Outcome
 
-AT_LEAST = ("clip_target", "clip_source_drop", "clip_direction", "target_found", "changed_in_mask")
+AT_LEAST = ("clip_target", "clip_source_drop", "clip_direction", "target_found", "changed_in_mask", "fill_texture")
 AT_MOST = ("source_left", "background_error", "changed_fraction", "seam_energy")
 
 KEEP, REJECT = "keep", "reject"

@@ -11,7 +11,7 @@ from PIL import Image
 from reason_edit.schema import Category
 from smartedit.config.synthesis import GrounderConfig, ScorerConfig, ThresholdsConfig
 from smartedit.synthesis.records import Candidate, EditedPair, Instructions, PictureRow, QualityScores, Region, Rule
-from smartedit.synthesis.score import score, seam_energy
+from smartedit.synthesis.score import fill_texture, score, seam_energy
 from smartedit.synthesis.segment import write_mask
 from smartedit.synthesis.select import failed_gate, not_measured
 from smartedit.synthesis.stage import Pictures
@@ -135,7 +135,7 @@ LIMITS = ThresholdsConfig(clip_target=0.2, clip_source_drop=0.02, clip_direction
 def test_a_good_pair_passes_every_gate(drawn_set: DrawnSet, tmp_path: Path) -> None:
     row = scored(drawn_set, tmp_path, good_target(), clip=Clip(GOOD_CLIP), found=GOOD_FOUND)
     assert failed_gate(row, LIMITS) is None
-    assert not_measured(row, LIMITS) == ()
+    assert not_measured(row, LIMITS) == ("fill_texture",)
     assert (row.target_found, row.source_left, row.background_error) == (0.8, 0.0, 0.0)
     assert row.changed_in_mask == pytest.approx(24 * 24 / 900)
     assert row.changed_fraction == pytest.approx(24 * 24 / 10_000)
@@ -190,6 +190,25 @@ def test_a_seam_shows(drawn_set: DrawnSet, tmp_path: Path) -> None:
     assert seam_energy(gray(), target, np.ones((100, 100), bool)) == 1.0
 
 
+def test_a_smear_is_seen_and_a_like_fill_passes() -> None:
+    source = np.random.default_rng(0).integers(90, 160, (100, 100, 3), dtype=np.uint8)
+    mask, region = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
+    mask[35:65, 35:65], region[30:70, 30:70] = True, True
+    smear, like = source.copy(), source.copy()
+    smear[30:70, 30:70] = 125
+    like[30:70, 30:70] = source[:40, :40]
+    assert fill_texture(source, smear, mask, region) < 0.05
+    assert fill_texture(source, like, mask, region) == pytest.approx(1, abs=0.15)
+    flat = np.full((100, 100, 3), 125, np.uint8)
+    assert fill_texture(flat, flat, mask, region) == 1.0
+
+
+def test_a_smeared_removal_fails_its_gate(drawn_set: DrawnSet, tmp_path: Path) -> None:
+    row = scored(drawn_set, tmp_path, good_target(), operation=Operation.REMOVE)
+    assert failed_gate(row, LIMITS) is None
+    assert failed_gate(replace(row, fill_texture=0.1), LIMITS) == ("fill_texture", "fill_texture 0.1000, limit 0.3000")
+
+
 def test_what_was_not_measured_is_nan_and_said(drawn_set: DrawnSet, tmp_path: Path) -> None:
     bare = scored(drawn_set, tmp_path, good_target())
     assert math.isnan(bare.clip_direction)
@@ -198,6 +217,7 @@ def test_what_was_not_measured_is_nan_and_said(drawn_set: DrawnSet, tmp_path: Pa
         "clip_source_drop",
         "clip_direction",
         "target_found",
+        "fill_texture",
         "source_left",
     )
     failed = scored(drawn_set, tmp_path, good_target(), clip=Clip(None))

@@ -51,6 +51,7 @@ def scores(number: int, draw: int = 0, direction: float = 0.3, source: int = 0, 
         changed_in_mask=1.0,
         changed_fraction=0.1,
         seam_energy=1.0,
+        fill_texture=math.nan,
         source_hash=f"{source or (number + 1) * 0x0F0F_1357_9BDF_0246 % 2**64:016x}",
         target_hash=f"{target or (number + 1) * 0x3C5A_7E91_2468_ACE1 % 2**64:016x}",
     )
@@ -120,7 +121,7 @@ def test_a_reviewer_wins_over_gates_draws_and_duplicates() -> None:
 def test_unmeasured_columns_pass_and_are_named() -> None:
     rows = [replace(scores(1), clip_direction=math.nan)]
     _, _, selection = chosen(rows, [candidate(1)], 1, clip_direction=0.5)
-    assert selection.outcome.rows[0].not_measured == ("clip_direction", "target_found", "source_left")
+    assert selection.outcome.rows[0].not_measured == ("clip_direction", "target_found", "fill_texture", "source_left")
 
 
 def test_quotas_that_cannot_be_met_are_named_with_their_gap(drawn_set: DrawnSet, tmp_path: Path) -> None:
