@@ -84,11 +84,16 @@ def edit(
 
 
 def convert(
-    released: Annotated[Path, typer.Option(help="The authors' folder: LLM-N, embeddings_qformer, unet-N, modulate-N.")],
     vicuna: Annotated[Path, typer.Option(help="Vicuna v1.1: config.json and tokenizer.")],
     llava: Annotated[Path, typer.Option(help="LLaVA v1.1, whole or as the published difference to LLaMA.")],
     instruct_diffusion: Annotated[Path, typer.Option(help="InstructDiffusion in diffusers' form.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint's folder.")],
+    released: Annotated[
+        Path | None, typer.Option(help="The authors' folder: LLM-N, embeddings_qformer, unet-N, modulate-N.")
+    ] = None,
+    stage1: Annotated[
+        Path | None, typer.Option(help="In its place: the authors' first training stage, to train on from.")
+    ] = None,
     clip: Annotated[Path | None, typer.Option(help="CLIP ViT-L/14, where the LLaVA folder does not hold it.")] = None,
     llama: Annotated[Path | None, typer.Option(help="LLaMA, where LLaVA is a difference.")] = None,
     step: Annotated[int | None, typer.Option(help="N; the last whole one if left out.")] = None,
@@ -103,26 +108,36 @@ def convert(
     with _plain_errors(), _progress() as progress:
         if dtype not in {None, "float32", "bfloat16", "float16"}:
             raise ConfigError(f"--dtype {dtype}: there are float32, bfloat16 and float16")
-        from smartedit.inference.conversion import ConversionSettings, convert_released
+        if (released is None) == (stage1 is None):
+            raise ConfigError("name the authors' folder as --released, or their first stage's file as --stage1")
+        from smartedit.inference.conversion import ConversionSettings, convert_released, convert_stage1
         from smartedit.inference.loading import quiet_libraries
         from smartedit.model.released_sources import ReleasedFolders
 
         quiet_libraries()
         folders = ReleasedFolders(
-            released=released, vicuna=vicuna, llava=llava, instruct_diffusion=instruct_diffusion, clip=clip, llama=llama
+            released=released or Path(),
+            vicuna=vicuna,
+            llava=llava,
+            instruct_diffusion=instruct_diffusion,
+            clip=clip,
+            llama=llama,
         )
         settings = ConversionSettings(
             step=step, merge_lora=merge_lora, dtype=dtype, prompts=prompts, sizes=load_model_config(sizes)
         )
         writing = progress.add_task("converting", total=None)
-        converted = convert_released(
-            folders, out, settings, lambda done, total: progress.update(writing, completed=done, total=total)
-        )
+
+        def show(done: int, total: int) -> None:
+            progress.update(writing, completed=done, total=total)
+
+        if stage1 is None:
+            converted = convert_released(folders, out, settings, show)
+        else:
+            converted = convert_stage1(stage1, folders, out, settings, show)
     for note in converted.notes:
         typer.echo(f"note: {note}")
-    typer.echo(
-        f"wrote {converted.folder} (step {converted.step}); look into it with `smartedit doctor {converted.folder}`"
-    )
+    typer.echo(f"wrote {converted.folder} ; look into it with `smartedit doctor {converted.folder}`")
 
 
 def doctor(

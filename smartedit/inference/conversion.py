@@ -1,35 +1,26 @@
 """The authors' released files in, our checkpoint out; resumable, with no more than a shard in memory."""
 
-import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from reason_edit.files import write_text
-from smartedit.config.model import ModelConfig
+from reason_edit.files import file_sha256
+from smartedit.config.model import LoraConfig, ModelConfig, as_released
+from smartedit.inference.conversion_folder import Progress, begin_folder, write_rest, write_weights
 from smartedit.model.released_check import check_parts, shapes_of
 from smartedit.model.released_files import WeightFiles, read_weight_files
-from smartedit.model.released_shards import SHARD_BYTES, Weight, remove_leftovers, write_shards
+from smartedit.model.released_shards import SHARD_BYTES, Weight
 from smartedit.model.released_sizes import clip_folder, read_sizes
-from smartedit.model.released_sources import ReleasedError, ReleasedFolders, ReleasedParts, find_parts
+from smartedit.model.released_sources import ReleasedFolders, find_parts
+from smartedit.model.released_stage1 import plan_stage1, without_bim
 from smartedit.model.released_weights import LlavaRows, plan, without_lora
 
-RECORD = "conversion.json"
-UNFINISHED = ".tmp-"
 OTHER_WORDS = (
     "the model is asked in our words; it was trained with the system text and phrasings in the authors' repository, "
     "which --prompts FILE.toml takes (docs/released_checkpoints.md)"
 )
-_WHOLE_PARTS = {
-    "tokenizer": "tokenizer_config.json",
-    "scheduler": "scheduler_config.json",
-    "vae": "config.json",
-    "empty_text": "config.json",
-}
-"""Parts that are written at once, and the file of each that says they are whole."""
+STAGE1_NOTE = "this is where the second training stage starts: its adapters are new and it has no BIM yet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +29,7 @@ class Conversion:
 
     Attributes:
         folder: The checkpoint.
-        step: The training step of the released files.
+        step: The training step of the released files; 0 where they are of the first stage.
         config: The model's sizes.
         notes: What was assumed or left out, in plain words.
     """
@@ -47,14 +38,6 @@ class Conversion:
     step: int
     config: ModelConfig
     notes: tuple[str, ...]
-
-
-class Progress(Protocol):
-    """Hears how far a conversion is."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Bytes that lie there, of all."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,133 +85,87 @@ def convert_released(
     """
     settings = settings or ConversionSettings()
     parts = find_parts(folders.released, settings.step)
-    config = read_sizes(folders, parts.lora, settings.sizes or ModelConfig())
-    if settings.prompts is not None:
-        config = replace(config, prompts=str(settings.prompts))
+    config = _with_prompts(read_sizes(folders, parts.lora, settings.sizes or ModelConfig()), settings)
     shapes = shapes_of(config)
     check_parts(parts, shapes, config)
-    clip = read_weight_files(clip_folder(folders))
-    llama = read_weight_files(folders.llama) if folders.llama is not None else None
-    rows = LlavaRows(read_weight_files(folders.llava), llama, config)
+    clip, rows = _clip_and_llava(folders, config)
     weights = plan(parts, clip, rows, shapes, merge_lora=settings.merge_lora)
     if settings.merge_lora:
         config = without_lora(config)
+    _write(weights, folders, config, out, settings, [*parts.files, clip, *rows.sources], progress)
+    return Conversion(folder=out, step=parts.step, config=config, notes=(*parts.notes, *_other_words(settings)))
+
+
+def convert_stage1(
+    stage1: Path,
+    folders: ReleasedFolders,
+    out: Path,
+    settings: ConversionSettings | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Make a checkpoint for the second training stage of the authors' first (`smartedit.model.released_stage1`).
+
+    Args:
+        stage1: Its file, or the folder with it.
+        folders: The ingredients; `released` is not read, and of InstructDiffusion the UNet's weights are, too.
+        out: The checkpoint's folder.
+        settings: What can be chosen; `step` and `merge_lora` do not apply.
+        progress: Hears how far it is.
+
+    Raises:
+        ReleasedError: As in `convert_released`.
+        WeightFileError: A file cannot be read.
+    """
+    settings = settings or ConversionSettings()
+    usual = settings.sizes or ModelConfig()
+    lora = as_released(usual).mllm.lora or LoraConfig(rank=8, alpha=16)
+    config = _with_prompts(without_bim(read_sizes(folders, lora, usual)), settings)
+    clip, rows = _clip_and_llava(folders, config)
+    trained, unet = read_weight_files(stage1), read_weight_files(folders.instruct_diffusion / "unet")
+    weights = plan_stage1(trained, rows, clip, unet, shapes_of(config), config)
+    _write(weights, folders, config, out, settings, [trained, clip, unet, *rows.sources], progress)
+    return Conversion(folder=out, step=0, config=config, notes=(STAGE1_NOTE, *_other_words(settings)))
+
+
+def _with_prompts(config: ModelConfig, settings: ConversionSettings) -> ModelConfig:
+    return config if settings.prompts is None else replace(config, prompts=str(settings.prompts))
+
+
+def _other_words(settings: ConversionSettings) -> tuple[str, ...]:
+    return (OTHER_WORDS,) if settings.prompts is None else ()
+
+
+def _clip_and_llava(folders: ReleasedFolders, config: ModelConfig) -> tuple[WeightFiles, LlavaRows]:
+    clip = read_weight_files(clip_folder(folders))
+    llama = read_weight_files(folders.llama) if folders.llama is not None else None
+    return clip, LlavaRows(read_weight_files(folders.llava), llama, config)
+
+
+def _write(
+    weights: dict[str, list[Weight]],
+    folders: ReleasedFolders,
+    config: ModelConfig,
+    out: Path,
+    settings: ConversionSettings,
+    sources: Sequence[WeightFiles],
+    progress: Progress | None,
+) -> None:
+    """Write everything; nothing was written before, and all that can be wrong with the ingredients was looked for."""
     if settings.dtype is not None:
         weights = {part: [replace(w, dtype=settings.dtype) for w in ws] for part, ws in weights.items()}
-    _begin(out, _record(parts, [clip, rows.files, *([rows.base] if rows.base else [])], settings))
-    _write_weights(weights, out, settings.shard_bytes, progress)
-    _write_rest(folders, config, out)
-    notes = parts.notes if settings.prompts is not None else (*parts.notes, OTHER_WORDS)
-    return Conversion(folder=out, step=parts.step, config=config, notes=notes)
+    begin_folder(out, _record(sources, config, settings))
+    write_weights(weights, out, settings.shard_bytes, progress)
+    write_rest(folders, config, out)
 
 
-def _record(parts: ReleasedParts, others: list[WeightFiles], settings: ConversionSettings) -> dict[str, Any]:
+def _record(sources: Sequence[WeightFiles], config: ModelConfig, settings: ConversionSettings) -> dict[str, Any]:
     """What makes two conversions the same: the files by name and size, and the choices."""
-    files = {entry.file for source in (*parts.files, *others) for entry in source.entries.values()}
+    files = {entry.file for source in sources for entry in source.entries.values()}
+    lora = config.mllm.lora
     return {
-        "step": parts.step,
-        "lora": {"rank": parts.lora.rank, "alpha": parts.lora.alpha, "merged": settings.merge_lora},
+        "lora": None if lora is None else {"rank": lora.rank, "alpha": lora.alpha},
         "dtype": settings.dtype,
         "shard_bytes": settings.shard_bytes,
+        "prompts": None if settings.prompts is None else file_sha256(settings.prompts),
         "files": {f"{file.parent.name}/{file.name}": file.stat().st_size for file in sorted(files)},
     }
-
-
-def _begin(out: Path, record: dict[str, Any]) -> None:
-    path = out / RECORD
-    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
-            raise ReleasedError(f"--out {out}: holds a conversion of other files or settings; name a new folder")
-    elif out.exists() and any(out.iterdir()):
-        raise ReleasedError(f"--out {out}: is not empty; name a new folder")
-    remove_leftovers(out)
-    write_text(path, text)
-
-
-def _write_weights(weights: dict[str, list[Weight]], out: Path, shard_bytes: int, progress: Progress | None) -> None:
-    total = sum(weight.size for part in weights.values() for weight in part)
-    done = 0
-
-    def add(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(done, total)
-
-    for part, of_part in weights.items():
-        write_shards(of_part, out / part, shard_bytes=shard_bytes, progress=add)
-
-
-def _write_rest(folders: ReleasedFolders, config: ModelConfig, out: Path) -> None:
-    """The parts' settings, tokenizer, autoencoder, empty text and scheduler; `model_index.json` last."""
-    import torch
-
-    from smartedit.inference.build import pipeline_of
-    from smartedit.model.build import build_model
-
-    tokenizer, vae, empty_text = _tokenizer(folders, config), _vae(folders), _empty_text(folders, config)
-    with torch.device("meta"):
-        model = build_model(config)
-    for part in ("mllm", "qformer", "bim", "unet"):
-        _save_settings(getattr(model, part), out / part, "config.json")
-    model.empty_text = empty_text
-    pipeline = pipeline_of(config, model, vae, tokenizer)
-    for part, last in _WHOLE_PARTS.items():
-        with _folder(out / part, last) as temporary:
-            getattr(pipeline, part).save_pretrained(temporary)
-    _save_settings(pipeline, out, pipeline.config_name)
-
-
-def _save_settings(part: Any, folder: Path, name: str) -> None:
-    with _folder(folder, name) as temporary:
-        part.save_config(temporary)
-
-
-@contextmanager
-def _folder(folder: Path, last: str) -> Iterator[Path]:
-    """Yield a temporary folder whose files move into `folder` when they are whole, the one named `last` last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as name:
-        yield Path(name)
-        for path in sorted(Path(name).iterdir(), key=lambda p: p.name == last):
-            path.replace(folder / path.name)
-
-
-def _tokenizer(folders: ReleasedFolders, config: ModelConfig) -> Any:
-    from smartedit.model.build import ADDED_BESIDE_IMG
-    from smartedit.model.tokenizer import add_img_tokens, load_tokenizer
-
-    tokenizer = load_tokenizer(folders.vicuna)
-    layout = add_img_tokens(tokenizer, config.mllm.num_img_tokens)
-    wanted = config.mllm.language.vocab_size + ADDED_BESIDE_IMG + config.mllm.num_img_tokens
-    if layout.vocab_size != wanted:
-        raise ReleasedError(
-            f"--vicuna {folders.vicuna}: with SmartEdit's tokens its tokenizer has {layout.vocab_size} tokens, the "
-            f"weights have {wanted}; take the tokenizer of Vicuna v1.1 as it was published"
-        )
-    return tokenizer
-
-
-def _vae(folders: ReleasedFolders) -> Any:
-    from diffusers import AutoencoderKL
-
-    try:
-        return AutoencoderKL.from_pretrained(folders.instruct_diffusion / "vae")
-    except OSError as error:
-        raise ReleasedError(f"--instruct-diffusion {folders.instruct_diffusion}: no autoencoder ({error})") from error
-
-
-def _empty_text(folders: ReleasedFolders, config: ModelConfig) -> Any:
-    """The features of the empty text, from the text encoder beside the UNet, or CLIP's own, which is the same."""
-    from transformers import CLIPTextModel
-
-    from smartedit.model.text import EmptyText
-
-    beside = folders.instruct_diffusion / "text_encoder"
-    folder = beside if beside.is_dir() else clip_folder(folders)
-    try:
-        encoder = CLIPTextModel.from_pretrained(folder)
-    except OSError as error:
-        raise ReleasedError(f"{folder}: no CLIP text encoder ({error}); --instruct-diffusion needs one") from error
-    return EmptyText.of(encoder, num_tokens=config.qformer.num_queries)

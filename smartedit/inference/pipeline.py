@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
@@ -32,7 +32,7 @@ class SmartEditPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "mllm->qformer->bim->unet->vae"
     _exclude_from_cpu_offload = ("empty_text",)
-    _optional_components = ("bim",)
+    _optional_components: ClassVar[list[str]] = ["bim"]  # diffusers adds it to a list
     _callback_tensor_inputs = ("latents",)
 
     def __init__(

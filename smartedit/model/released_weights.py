@@ -56,10 +56,14 @@ class LlavaRows:
                 "name a folder with LLaMA as --llama"
             )
 
+    @property
+    def sources(self) -> list[WeightFiles]:
+        """LLaVA's files, and LLaMA's where they are needed."""
+        return [self.files] if self.base is None else [self.files, self.base]
+
     def replacing(self, where: Place, released: Ingredient, entry: TensorEntry) -> Weight:
         """The released rows with LLaVA's in the place of the first ones."""
         name = _LLAVA_NAMES[where]
-        sources = [self.files] if self.base is None else [self.files, self.base]
 
         def make(read: "Sequence[Tensor]") -> "Tensor":
             import torch
@@ -71,7 +75,7 @@ class LlavaRows:
                 rows = rows + llava[1][: self.rows].to(rows.dtype)
             return torch.cat([rows.to(own.dtype), own[self.rows :]])
 
-        ingredients = (released, *(Ingredient(files=source, name=name) for source in sources))
+        ingredients = (released, *(Ingredient(files=source, name=name) for source in self.sources))
         return Weight(name=where.name, shape=entry.shape, dtype=entry.dtype, ingredients=ingredients, make=make)
 
 
@@ -106,9 +110,9 @@ def plan(
         for where, name in placed(files)[0].items():
             ingredient, entry = Ingredient(files=files, name=name), files.entries[name]
             replaced = where in _LLAVA_NAMES
-            weight = rows.replacing(where, ingredient, entry) if replaced else _copied(where.name, ingredient, entry)
+            weight = rows.replacing(where, ingredient, entry) if replaced else copied(where.name, ingredient, entry)
             weights.setdefault(where.part, []).append(weight)
-    weights["mllm"] += _image_encoder(clip, shapes)
+    weights["mllm"] += image_encoder(clip, shapes)
     if merge_lora:
         weights["mllm"] = _merged(weights["mllm"], parts.lora.alpha / parts.lora.rank)
     return weights
@@ -119,12 +123,17 @@ def without_lora(config: ModelConfig) -> ModelConfig:
     return replace(config, mllm=replace(config.mllm, lora=None))
 
 
-def _copied(name: str, ingredient: Ingredient, entry: TensorEntry) -> Weight:
+def copied(name: str, ingredient: Ingredient, entry: TensorEntry) -> Weight:
+    """A weight that is taken as it is."""
     return Weight(name=name, shape=entry.shape, dtype=entry.dtype, ingredients=(ingredient,), make=lambda read: read[0])
 
 
-def _image_encoder(clip: WeightFiles, shapes: Mapping[Place, Shape]) -> list[Weight]:
-    """CLIP's image side; its text side and its projections are not part of the model."""
+def image_encoder(clip: WeightFiles, shapes: Mapping[Place, Shape]) -> list[Weight]:
+    """CLIP's image side; its text side and its projections are not part of the model.
+
+    Raises:
+        ReleasedError: Weights are missing or misshapen; all are listed.
+    """
     wanted = {where: shape for where, shape in shapes.items() if ".vision_tower." in where.name}
     found = {}
     for name, entry in clip.entries.items():
@@ -142,7 +151,7 @@ def _image_encoder(clip: WeightFiles, shapes: Mapping[Place, Shape]) -> list[Wei
     ]
     if faults:
         raise ReleasedError("\n  ".join([f"--clip {clip.place}: {len(faults)} weights do not fit:", *sorted(faults)]))
-    return [_copied(where.name, Ingredient(files=clip, name=name), entry) for where, (name, entry) in found.items()]
+    return [copied(where.name, Ingredient(files=clip, name=name), entry) for where, (name, entry) in found.items()]
 
 
 def _merged(weights: Sequence[Weight], scale: float) -> list[Weight]:
