@@ -32,9 +32,9 @@ class Phrasing:
 class Prompts:
     """The words around an instruction.
 
-    A model must be asked with the words that it was trained with. Those of the package are ours; the released weights
-    were trained with the system text and the 30 phrasings in the authors' repository, which `read_prompts` takes as a
-    file.
+    A model is best asked with the words that it was trained with. The system message is the released one, the phrasings
+    of the package are ours; the released weights were trained with 30 phrasings of the authors, which `read_prompts`
+    takes as a file.
 
     Attributes:
         system: Opens the conversation; `<img>` in it stands for pictures in general.
@@ -62,11 +62,15 @@ class Prompts:
         return self.phrasings[phrasing].answer.replace(IMG_SLOT, " " + " ".join(img_token_texts(num_img_tokens)))
 
 
+RELEASED_SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. The assistant can generate <img>. The "
+    "assistant needs to conduct the image to image translation task based on given image and text information. The "
+    "assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+"""The system message of the released weights' chat format; like its roles and separators, a fact of the format."""
+
 OUR_PROMPTS = Prompts(
-    system=(
-        "This is a conversation between a person and an assistant that edits pictures. The assistant looks at the "
-        "picture, works out what the person wants to have changed, and replies with the edited picture as <img>."
-    ),
+    system=RELEASED_SYSTEM,
     phrasings=(
         Phrasing(request="Edit this picture: [cap].", answer="Here is the edited picture [img]."),
         Phrasing(request="Please apply the following change: [cap].", answer="The change is made [img]."),
@@ -76,7 +80,7 @@ OUR_PROMPTS = Prompts(
         Phrasing(request="My wish for this picture is [cap].", answer="Your wish turned into a picture [img]."),
     ),
 )
-"""The package's own words."""
+"""The released chat format with phrasings of our own."""
 
 
 def read_prompts(path: Path | str) -> Prompts:
