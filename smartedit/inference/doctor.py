@@ -109,6 +109,9 @@ def _run(folder: Path, settings: LoadSettings) -> Iterator[Finding]:
     except LoadingError as error:
         yield _note("run", f"no edit was made: {error}")
         return
+    except (ValueError, OSError, RuntimeError, TypeError, KeyError) as error:
+        yield Finding(topic="run", grade=Grade.FAULT, text=f"it cannot be loaded: {_first_line(error)}")
+        return
     pipeline.set_progress_bar_config(disable=True)
     side = pipeline.config.image_size
     ramp = np.linspace(0, 255, side).astype(np.uint8)
@@ -119,7 +122,7 @@ def _run(folder: Path, settings: LoadSettings) -> Iterator[Finding]:
             picture, "make it red", num_inference_steps=2, generator=torch.Generator().manual_seed(0), square=True
         )
     except (ValueError, RuntimeError) as error:
-        yield Finding(topic="run", grade=Grade.FAULT, text=f"an edit fails: {str(error).splitlines()[0]}")
+        yield Finding(topic="run", grade=Grade.FAULT, text=f"an edit fails: {_first_line(error)}")
         return
     seconds = time.perf_counter() - began
     assert not isinstance(output, tuple)
@@ -137,3 +140,7 @@ def _run(folder: Path, settings: LoadSettings) -> Iterator[Finding]:
             "for it"
         )
         yield _note("run", text)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

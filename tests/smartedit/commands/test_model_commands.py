@@ -165,6 +165,9 @@ def test_convert_then_doctor_then_edit(small: Small, picture: Path, tmp_path: Pa
     result = run(*convert_words(replace_llava(small, tmp_path), tmp_path / "other", tmp_path / "sizes.toml"))
     assert result.exit_code == 1
     assert result.output.startswith("error: --llava")
+    result = run(*words, "--stage1", tmp_path / "file.bin")
+    assert result.exit_code == 1
+    assert "--released, or their first stage's file as --stage1" in result.output
 
 
 def replace_llava(small: Small, tmp_path: Path) -> Small:  # noqa: F811
