@@ -94,7 +94,8 @@ def edit_run(
             made = _edit_method(run, method, samples, device, seed, batch_size, shard, on_progress)
             write_rows(_part_path(run, method.label, shard), made, EditRecord)
             records += made
-        merge_edits(run, samples)
+        with run.turn():
+            merge_edits(run, samples)
     return records
 
 

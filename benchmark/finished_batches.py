@@ -32,9 +32,3 @@ def read_finished(path: Path, count: int) -> list[Measured] | None:
         logger.warning("%s; it is scored again", error)
         return None
     return rows if len(rows) == count * len(METRICS) else None
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a killed run left half written."""
-    for path in folder.rglob(".*.tmp-*"):
-        path.unlink(missing_ok=True)

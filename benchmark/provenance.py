@@ -13,6 +13,7 @@ from benchmark.networks import Networks, Unavailable
 from benchmark.protocols import Protocol
 from benchmark.runs import Run, RunError
 from reason_edit.checking import dataset_fingerprint
+from reason_edit.files import sweep_unfinished
 from reason_edit.schema import EditSample
 
 PACKAGES = (
@@ -96,18 +97,21 @@ def open_run(
     """
     fixed = {"dataset": dict(dataset), "seed": seed, "batch_size": batch_size}
     asked = {m.label: m.settings() for m in methods}
-    if run.settings_path.is_file():
-        settings = run.settings()
-        _same_run(run, settings, fixed, asked)
-        methods_now = {**settings["methods"], **asked}
-        if methods_now != settings["methods"]:
-            run.write_settings({**settings, "methods": methods_now})
-        return
-    if run.folder.is_dir() and any(run.folder.iterdir()):
+    if run.holds_something_else():
         raise RunError(f"{run.folder}: not empty and no run folder; choose a new folder for --run")
-    run.folder.mkdir(parents=True, exist_ok=True)
-    run.write_samples(list(samples))
-    run.write_settings({**fixed, "methods": asked, "environment": environment(device), "command": list(command)})
+    with run.turn():
+        if run.settings_path.is_file():
+            settings = run.settings()
+            _same_run(run, settings, fixed, asked)
+            methods_now = {**settings["methods"], **asked}
+            if methods_now != settings["methods"]:
+                run.write_settings({**settings, "methods": methods_now})
+        else:
+            run.write_samples(list(samples))
+            run.write_settings(
+                {**fixed, "methods": asked, "environment": environment(device), "command": list(command)}
+            )
+    sweep_unfinished(run.folder)
 
 
 def _same_run(run: Run, settings: Mapping[str, Any], fixed: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -139,7 +143,10 @@ def record_protocol(run: Run, protocol: Protocol, networks: Networks) -> None:
         kind: {"missing": n.reason} if isinstance(n, Unavailable) else {"name": n.name, "sha256": n.sha256}
         for kind, n in (("clip", networks.clip), ("lpips", networks.lpips))
     }
-    settings = run.settings()
-    protocols = {**settings.get("protocols", {}), protocol.name: {"networks": described, "summary": protocol.summary}}
-    if protocols != settings.get("protocols"):
-        run.write_settings({**settings, "protocols": protocols})
+    ours = {protocol.name: {"networks": described, "summary": protocol.summary}}
+    run.settings()
+    with run.turn():
+        settings = run.settings()
+        protocols = {**settings.get("protocols", {}), **ours}
+        if protocols != settings.get("protocols"):
+            run.write_settings({**settings, "protocols": protocols})

@@ -12,9 +12,12 @@ RUN/report.*, RUN/tables/ what `report` wrote
 RUN/log.jsonl             when, and how long: the one file that differs between two runs of one command
 """
 
+import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,9 @@ from benchmark.records import EditRecord, Score, Unscored
 from reason_edit.files import write_text
 from reason_edit.schema import EditSample
 from reason_edit.tables import read_rows, write_rows
+
+TURN = ".turn.lock"
+"""Locked while a file is changed that several processes share; empty."""
 
 
 class RunError(ValueError):
@@ -53,6 +59,24 @@ class Run:
     def edits_path(self) -> Path:
         """`edits.parquet`."""
         return self.folder / "edits.parquet"
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for one's turn to read and write the files that processes of one run share; make the folder.
+
+        The kernel lets go of the lock at any kind of end, so that a killed process never blocks the next.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / TURN).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def holds_something_else(self) -> bool:
+        """Whether the folder has files, but neither `run.json` nor only what is written before it."""
+        if not self.folder.is_dir() or self.settings_path.is_file():
+            return False
+        names = {p.name for p in self.folder.iterdir()} - {TURN, "samples.parquet"}
+        return any(".tmp-" not in name for name in names)
 
     def settings(self) -> dict[str, Any]:
         """The content of `run.json`.

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.batches import BatchScorer, EditBatch, SourceBatch, SourceFiles, Value
-from benchmark.finished_batches import Measured, read_finished, sweep
+from benchmark.finished_batches import Measured, read_finished
 from benchmark.metrics.pictures import PictureError, PictureFile, read_file
 from benchmark.networks import Networks, Unavailable, find_networks
 from benchmark.pairing import PairedSample, mispaired, pair_masks
 from benchmark.protocols import METRICS, Pairing, Protocol, protocol_named
 from benchmark.records import EditRecord, Score, Unscored
 from benchmark.runs import Run
-from reason_edit.files import write_text
+from reason_edit.files import sweep_unfinished, write_text
 from reason_edit.schema import EditSample
 from reason_edit.tables import write_rows
 
@@ -87,7 +87,7 @@ def score_with(
     edits = _edits_by_key(run, samples)
     methods = list(dict.fromkeys(record.method for record in run.edits()))
     folder = run.folder / "scores" / protocol.name
-    sweep(folder)
+    sweep_unfinished(run.folder)
     write_text(folder / "protocol.json", _describe(protocol, networks, samples))
     rows: list[Measured] = []
     total = len(samples) * len(methods)
@@ -99,7 +99,8 @@ def score_with(
             rows += done
             if progress is not None:
                 progress(len(rows) // len(METRICS), total)
-    _write(run, protocol, rows)
+    with run.turn():
+        _write(run, protocol, rows)
     return protocol
 
 

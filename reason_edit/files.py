@@ -1,5 +1,7 @@
 """Files that are whole or absent: atomic writes and content hashes."""
 
+import errno
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -7,34 +9,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""A full disk, a used-up quota, a file larger than allowed."""
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which becomes `path` when the block ends without an error.
 
     The file is flushed to disk before the rename, so that a file of the final name is always complete. The temporary
-    name keeps the suffix of `path` (writers that choose a format by suffix work) and is removed on any failure.
+    name keeps the suffix of `path` (writers that choose a format by suffix work) and is removed on any failure. It is
+    locked while it is written, so that `sweep_unfinished` knows it from what a killed process left behind.
 
     Args:
         path: The final path; missing parent folders are made.
 
     Yields:
         The path to write to.
+
+    Raises:
+        OSError: It cannot be written; names `path` also where the system's message names no file (a full disk).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.tmp-", suffix=path.suffix)
-    os.close(descriptor)
     temporary = Path(name)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield temporary
         mode = 0o666 & ~_umask()
         temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise _named(error, path) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """A full disk's error with the file and what to do."""
+    text = f"{os.strerror(error.errno or errno.ENOSPC)}; make room and give the same command again"
+    return OSError(error.errno, text, str(path))
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder and below, and none that is being written."""
+    for path in folder.rglob(".*.tmp-*"):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+        except (BlockingIOError, FileNotFoundError):
+            continue
 
 
 def _umask() -> int:

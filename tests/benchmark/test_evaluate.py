@@ -138,6 +138,24 @@ def test_kill_evaluate_at_random_moments(folder: Path, tmp_path: Path) -> None:
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
+def test_killed_before_run_json_resumes(folder: Path, tmp_path: Path) -> None:
+    """What is written before `run.json` makes no stranger of the run folder, and no half file stays in it."""
+    options = ("--dataset", folder, "--method", "copy-input")
+    bench("edit", *options, "--run", tmp_path / "whole")
+    killed = tmp_path / "killed"
+    (killed / "edits" / "copy-input").mkdir(parents=True)
+    for half in (".run.tmp-1.json", ".samples.tmp-2.parquet", "edits/copy-input/.001.tmp-3.png"):
+        (killed / half).write_text("half")
+    done = bench("edit", *options, "--run", killed, check=False)
+    assert done.returncode == 1 and "not empty and no run folder" in done.stderr
+    (killed / "edits" / "copy-input" / ".001.tmp-3.png").rename(killed / ".001.tmp-3.png")
+    (killed / "edits" / "copy-input").rmdir()
+    (killed / "edits").rmdir()
+    (killed / "samples.parquet").write_bytes((tmp_path / "whole" / "samples.parquet").read_bytes())
+    bench("edit", *options, "--run", killed)
+    assert files(killed) == files(tmp_path / "whole")
+
+
 def test_two_runs_do_not_mix(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     bench("edit", "--dataset", folder, "--method", f"mine={EDITOR}", "--run", run)
