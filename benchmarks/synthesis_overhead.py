@@ -1,8 +1,8 @@
 """What Prefect costs on top of the data factory's stages, with stand-ins as slow as the real models on a GPU.
 
-    python benchmarks/synthesis_overhead.py [--pictures 160] [--scale 0.1]
+    python benchmarks/synthesis_overhead.py [--pictures 80] [--scale 0.1]
 
-The stand-ins answer from ground truth and sleep. Assumed seconds (one data-centre GPU, half precision, batches of four):
+The stand-ins answer from ground truth and sleep. Assumed seconds (one data-centre GPU, half precision, batches of 4):
 GroundingDINO-B 0.15 a picture and caption, SAM ViT-H 0.2 a picture, Stable Diffusion inpainting 512 x 512 with 30 steps
 1.2 a target, CLIP ViT-L 0.03 a pair. `--scale` shortens the sleeps; the overhead is printed in seconds and against the
 stages' time both as measured and at full length. Only ratios of one run are comparable.
@@ -104,12 +104,12 @@ def _with_kinds(tools: Any) -> Any:
 def main() -> None:
     """Run once without Prefect's share and once with it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=160)
+    parser.add_argument("--pictures", type=int, default=80)
     parser.add_argument("--scale", type=float, default=0.1)
     options = parser.parse_args()
     os.environ[SLEPT] = str(options.scale)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    from flows.synth_data import work_on_shards
+    from flows.synth_data import task_runner, work_on_shards
     from smartedit.config.synthesis import load_synthesis
     from smartedit.miniature.corpora import write_corpora
     from smartedit.miniature.stock import Stock
@@ -127,9 +127,10 @@ def main() -> None:
         ]
         shards = prepare(data / "coco/train2017", root, load_synthesis(None, settings))
         put_stand_ins_in(root)
-        work_on_shards(str(root), 0)  # starts Prefect's server, which is not part of the overhead
+        one_worker = work_on_shards.with_options(task_runner=task_runner(1, None))
+        one_worker(str(root), 0)  # starts Prefect's server, which is not part of the overhead
         start = time.perf_counter()
-        stages = work_on_shards(str(root), shards)
+        stages = one_worker(str(root), shards)
         wall = time.perf_counter() - start
         pairs = sum(1 for _ in RunFolder(root).all_rows("score", QualityScores))
     overhead = wall - stages

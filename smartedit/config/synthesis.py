@@ -103,8 +103,8 @@ class GrounderConfig:
     """Least confidence of a word."""
     device: str = "cpu"
     """Where the model runs."""
-    batch_size: int = Field(default=4, ge=1)
-    """Requests in one call."""
+    batch_size: int = Field(default=16, ge=1)
+    """Phrases of a picture that are looked for in one call, and share a caption."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

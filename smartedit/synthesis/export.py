@@ -234,12 +234,17 @@ def _sample(
 
 
 def _write_authors_layout(out: Path, samples: list[SyntheticSample]) -> None:
-    """`SyntheticData_info_new.json` as SmartEdit's loader reads it, with the paths that its scripts expect."""
+    """`SyntheticData_info_new.json` as SmartEdit's loader reads it, with the paths that its scripts expect.
+
+    The authors' loader reads the first three keys; category and mask are what their file lacks.
+    """
     info = {
         s.sample_id: {
             "origin_img_path": f"./dataset/{s.source}",
             "target_img_path": f"./dataset/{s.target}",
             "instruction": list(s.instructions),
+            "category": s.category.value,
+            "mask_path": f"./dataset/{s.mask}",
         }
         for s in samples
     }

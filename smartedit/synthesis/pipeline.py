@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def prepare(pictures: Path, root: Path, config: SynthesisConfig) -> int:
         ValueError: The folder, the annotations, a table or a tool cannot be used; the message says what to do.
     """
     folder = RunFolder(root)
+    config = with_absolute_paths(config)
     folder.claim(RunSettings(pictures=str(pictures.resolve()), config=config))
     if not (root / "environment.json").is_file():
         write_text(root / "environment.json", json.dumps(environment(), indent=1) + "\n")
@@ -89,6 +90,23 @@ def prepare(pictures: Path, root: Path, config: SynthesisConfig) -> int:
     if not (root / "exemplars.parquet").is_file():
         write_rows(root / "exemplars.parquet", _exemplars(folder, config), Exemplar)
     return folder.shards()
+
+
+def with_absolute_paths(config: SynthesisConfig) -> SynthesisConfig:
+    """The configuration with its files named absolutely, for workers that stand in another folder."""
+
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str(Path(path).resolve())
+
+    pictures, proposals = config.pictures, config.proposals
+    if proposals.knowledge.endswith(".toml"):
+        proposals = replace(proposals, knowledge=str(Path(proposals.knowledge).resolve()))
+    return replace(
+        config,
+        pictures=replace(pictures, annotations=absolute(pictures.annotations)),
+        proposals=proposals,
+        replacer=replace(config.replacer, bank=absolute(config.replacer.bank)),
+    )
 
 
 def _exemplars(folder: RunFolder, config: SynthesisConfig) -> list[Exemplar]:
@@ -118,10 +136,10 @@ def work(root: Path, stage: str, shard: int) -> ShardReport:
     folder = RunFolder(root)
     if folder.is_done(stage, shard):
         return ShardReport(stage=stage, shard=shard, rows=0, rejections=0, seconds=0.0, resumed=True)
-    start = time.perf_counter()
     tools = toolbox(root)
     # A model serves one thread at a time; other stages go on meanwhile.
     with tools.lock(stage):
+        start = time.perf_counter()
         outcome = _WORK[stage](folder, shard, tools)
     folder.write_outcome(stage, shard, outcome)
     seconds = time.perf_counter() - start

@@ -49,9 +49,10 @@ def test_the_authors_layout_is_what_their_loader_opens(made: Path) -> None:
     assert list(info) == [f"{i:04d}" for i in range(len(info))]
     for sample in samples:
         entry = info[sample.sample_id]
-        assert set(entry) == {"origin_img_path", "target_img_path", "instruction"}
+        assert list(entry)[:3] == ["origin_img_path", "target_img_path", "instruction"]
+        assert entry["category"] == sample.category.value
         assert entry["instruction"] == list(sample.instructions)
-        for key in ("origin_img_path", "target_img_path"):
+        for key in ("origin_img_path", "target_img_path", "mask_path"):
             assert entry[key].startswith("./dataset/SyntheticData/")
             assert (made / entry[key].removeprefix("./dataset/")).is_file()
 
