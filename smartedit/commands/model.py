@@ -75,7 +75,7 @@ def edit(
         denoising = progress.add_task("editing", total=steps or pipeline.config.num_inference_steps)
         edited = edit_file(pipeline, request, settings, model, lambda: progress.advance(denoising))
     if edited.answer is not None:
-        typer.echo(f"answer: {edited.answer}")
+        typer.echo(f"answer: {''.join(c if c.isprintable() else ' ' for c in edited.answer)}")
         typer.echo(f"of its [IMG] tokens the model would say {edited.agreement:.0%} itself")
     for path in edited.paths:
         typer.echo(f"wrote {path}")
