@@ -32,7 +32,7 @@ def build_factory(name: str, options: FactoryOptions, setting: Setting) -> Edito
         if "device" in inspect.signature(factory).parameters:
             keywords.setdefault("device", setting.device)
         editor = factory(**keywords)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MethodError(f"--method {name}: the factory raised {type(error).__name__}: {error}") from error
     if not callable(getattr(editor, "edit", None)):
         raise MethodError(f"--method {name}: the factory made a {type(editor).__name__}, which has no edit(requests)")

@@ -157,12 +157,12 @@ def _check_size(path: Path, image: Image.Image, source: Image.Image) -> None:
     ):
         raise SampleError(
             f"{path}: {width} x {height}, neither the source's shape ({source.width} x {source.height}) nor square; "
-            "save it at the source's shape, or take it as it is with --set outputs.any_size=true"
+            "save it at the source's shape, or take it as it is with --set LABEL.any_size=true"
         )
     if max(width, height) < SMALLEST_SHARE * max(source.size):
         raise SampleError(
             f"{path}: {width} x {height}, less than a quarter of the source ({source.width} x {source.height}); "
-            "save it at full size, or take it as it is with --set outputs.any_size=true"
+            "save it at full size, or take it as it is with --set LABEL.any_size=true"
         )
 
 

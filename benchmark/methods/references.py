@@ -58,9 +58,13 @@ class OracleInpaint:
         image = read_image(sample.image)
         mask = read_mask(sample.mask)
         if not mask.any():
-            raise SampleError(f"{sample.mask.name}: the mask is empty, there is nothing to inpaint")
+            raise SampleError(
+                f"{sample.mask}: the mask is empty, there is nothing to inpaint; draw white where the edit belongs"
+            )
         if mask.all():
-            raise SampleError(f"{sample.mask.name}: the mask covers everything, there is nothing to inpaint from")
+            raise SampleError(
+                f"{sample.mask}: the mask covers everything, nothing is left to inpaint from; draw the background black"
+            )
         # Telea's time grows with the fourth power of the side, so that large pictures are filled at a smaller one.
         small = image.copy()
         small.thumbnail((LARGEST_FILLED_SIDE, LARGEST_FILLED_SIDE), Image.Resampling.BICUBIC)

@@ -177,3 +177,8 @@ def import_factory(name: str) -> Any:
             f"--method {name}: {error}; it must name a function as package.module:factory, importable from the current "
             "folder or installed"
         ) from error
+    except (Exception, SystemExit) as error:
+        # Whatever a module of somebody else does while it is imported is told as its own, without our traceback.
+        raise MethodError(
+            f"--method {name}: importing {module_name} raised {type(error).__name__}: {error}; mend the module"
+        ) from error

@@ -254,6 +254,10 @@ def test_wrong_words_are_named(words: dict[str, list[str]], message: str) -> Non
         ("tests.benchmark.editors:nothing", "no attribute 'nothing'"),
         ("tests.benchmark.editors:raises", "the factory raised OSError: no weights here"),
         ("tests.benchmark.editors:no_editor", "has no edit"),
+        (
+            "tests.benchmark.broken_editors:any",
+            "importing tests.benchmark.broken_editors raised RuntimeError: a module",
+        ),
     ],
 )
 def test_factories_that_fail_are_named(name: str, message: str) -> None:
