@@ -88,8 +88,38 @@ def test_golden_decode(golden: Path, converted: Converted) -> None:
     assert_close(qformer(states), reference["out.qformer_out"])
     conditions = connect(qformer, bim, states, read.image_features, latent_size=(32, 32))
     assert_close(conditions.text_features, reference["out.both_condition_embeddings_fp16"], HALF_TOLERANCE)
+    assert conditions.image_feature is not None
+    feature = conditions.image_feature[:, ::10, ::4, ::4]
+    assert_close(feature, reference["out.modulated_image_feature_strided"], HALF_TOLERANCE)
 
     merged = ImageTextMllm.from_pretrained(converted.merged / "mllm").eval()
     assert not any("lora" in name for name in merged.state_dict())
     states = gather_img_states(read_answer(merged, whole, pixels).hidden_states, whole.img_mask)
     assert_close(states, reference["out.img_token_states"], 2 * TOLERANCE)
+
+
+@torch.no_grad()
+def test_golden_training_pass(converted: Converted) -> None:
+    """Tokens and pictures of the authors' training step through the converted model to the predicted noise."""
+    from smartedit.model.checkpoints import load_model
+
+    reference, model = converted.reference, load_model(converted.folder).eval()
+    sequences = splice(
+        reference["in.input_ids"], img_tokens=range(703, 735), pad_id=0, num_patches=256, released_length=True
+    )
+    shape = reference.meta["recipe_inputs"]["in.original_img.{i}"]
+    pixels = torch.stack([reference.recipe(f"in.original_img.{i}", shape["shape"], shape["a"]) for i in range(4)])
+    sample = reference["out.unet_in_sample"]
+    # The authors drop the text of a row where its draw is below .1 and put the features of the empty text there.
+    model.empty_text.features.copy_(
+        reference.recipe("in.null_text_embeddings", **reference.meta["recipe_inputs"]["in.null_text_embeddings"])
+    )
+    output = model(
+        sequences=sequences,
+        pixel_values=pixels,
+        noisy_latents=sample[:, :4],
+        image_latents=sample[:, 4:],
+        timesteps=reference["in.timesteps"],
+        drop_text=reference["in.random_p"] < 0.1,
+    )
+    assert_close(output.noise, reference["out.unet_out"])
