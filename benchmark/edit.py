@@ -229,13 +229,15 @@ def _call(editor: Editor, requests: Sequence[EditRequest]) -> list[EditResult] |
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {error}"
     if not isinstance(results, Sequence) or len(results) != len(requests):
-        count = len(results) if isinstance(results, Sequence) else f"a {type(results).__name__}"
+        count = f"{len(results)} results" if isinstance(results, Sequence) else f"a {type(results).__name__}"
         return (
-            f"the editor returned {count} results for {len(requests)} requests; it must return one for each, in order"
+            f"the editor returned {count} for {len(requests)} requests; it must return a list, one for each, in order"
         )
     for result in results:
-        if not isinstance(result, EditResult) or not isinstance(result.image, Image.Image):
-            return f"the editor returned a {type(result).__name__}; it must return EditResult(image=a PIL image)"
+        picture = result.image if isinstance(result, EditResult) else result
+        if not isinstance(result, EditResult) or not isinstance(picture, Image.Image):
+            kind = f"{type(picture).__module__}.{type(picture).__qualname__}"
+            return f"the editor returned a picture of type {kind}; it must return EditResult(image=a PIL image)"
     return list(results)
 
 

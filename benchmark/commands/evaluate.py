@@ -69,11 +69,13 @@ def evaluate(
     device: DeviceOption = "auto",
 ) -> None:
     """Edit, score and report in one go; the same command resumes a run that was stopped."""
-    from benchmark.methods.registry import MethodWords
+    from benchmark.methods.registry import MethodWords, resolve_methods
     from benchmark.runs import Run
 
     words = MethodWords(methods=method or (), outputs=outputs or (), models=model or (), sets=set_ or ())
     folder = Run(run)
+    # What costs nothing to find out comes before networks, which may be asked for over the net.
+    resolve_methods(words)
     networks = _find_networks(_protocol(protocol, dataset, pairing), clip_model, lpips_backbone, device)
     failed = _edit(folder, dataset, words, category, seed, batch_size, device, "1/1")
     _score(folder, _protocol(protocol, dataset, pairing), networks)
@@ -116,6 +118,8 @@ def score(
     from benchmark.runs import Run
 
     chosen = _protocol(protocol, None, pairing)
+    Run(run).settings()
+    Run(run).edits()
     _score(Run(run), chosen, _find_networks(chosen, clip_model, lpips_backbone, device))
 
 

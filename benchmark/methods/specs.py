@@ -128,5 +128,9 @@ def read_options(spec: MethodSpec, label: str, values: Mapping[str, Any]) -> Any
         lines = []
         for item in error.errors():
             name = ".".join(str(p) for p in (label, *item["loc"]))
+            if item["type"] == "missing":
+                shorter = f"--model {label}=MODEL or " if item["loc"] == ("model",) else ""
+                lines.append(f"--method {label}: needs {item['loc'][-1]}; give {shorter}--set {name}=VALUE")
+                continue
             lines.append(f"--set {name}={item['input']!r}: {item['msg']}" if item["loc"] else f"{label}: {item['msg']}")
         raise MethodError(f"{'; '.join(lines)} (options of {spec.name}: {known})") from error

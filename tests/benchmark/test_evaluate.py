@@ -196,6 +196,21 @@ def test_wrong_options_are_named_at_once(folder: Path, tmp_path: Path, options: 
     assert not (tmp_path / "run" / "scores.parquet").exists()
 
 
+def test_cheap_mistakes_come_before_the_search_for_networks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("networks were looked for")
+
+    monkeypatch.setattr("benchmark.networks.find_networks", asked)
+    for words, message in [
+        (("evaluate", "--dataset", folder, "--method", "nothing", "--run", tmp_path / "run"), "unknown method"),
+        (("score", tmp_path / "nowhere"), "not a run folder"),
+    ]:
+        done = bench(*words, check=False)
+        assert done.returncode == 1 and message in done.stderr
+
+
 def test_awkward_pictures_go_through(tmp_path: Path) -> None:
     """A JPEG named PNG, RGBA, 16 bits, gray, CMYK, one pixel, a large one; an empty mask; a truncated PNG."""
     stems = [f"{n:03d}" for n in range(1, 10)]

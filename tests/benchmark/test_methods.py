@@ -223,7 +223,7 @@ def test_one_bad_sample_takes_no_other_along(folder: Path, tmp_path: Path) -> No
 def test_a_wrong_number_of_results_is_an_error(folder: Path, tmp_path: Path) -> None:
     records = edit(folder, tmp_path, methods=[f"mine={EDITOR}"], sets=["mine.count=fewer"])
     assert {r.error for r in records} == {
-        "the editor returned 0 results for 1 requests; it must return one for each, in order"
+        "the editor returned 0 results for 1 requests; it must return a list, one for each, in order"
     }
 
 
@@ -239,7 +239,7 @@ def test_a_wrong_number_of_results_is_an_error(folder: Path, tmp_path: Path) -> 
         ({"methods": ["copy-input"], "sets": ["other.a=1"]}, "no method 'other'"),
         ({"methods": ["instruct-pix2pix"], "sets": ["instruct-pix2pix.stepps=3"]}, "instruct-pix2pix.stepps"),
         ({"methods": ["instruct-pix2pix"], "sets": ["instruct-pix2pix.steps=0"]}, "instruct-pix2pix.steps"),
-        ({"methods": ["vae-roundtrip"]}, "vae-roundtrip.model"),
+        ({"methods": ["vae-roundtrip"]}, "vae-roundtrip: needs model; give --model vae-roundtrip=MODEL or --set"),
     ],
 )
 def test_wrong_words_are_named(words: dict[str, list[str]], message: str) -> None:
