@@ -6,22 +6,28 @@ import typer
 
 
 def methods(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With every setting's default.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With class, licence, memory and every setting's default.")
+    ] = False,
 ) -> None:
     """List the methods with their tags."""
     from pydantic import TypeAdapter
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from benchmark.methods.registry import METHODS
 
-    table = Table("method", "tags", "what it is", *(["settings"] if verbose else []), title="smartedit-bench methods")
+    table = Table(title="smartedit-bench methods", show_lines=verbose)
+    for column in ("method", "tags", "what it is", *(["facts", "settings"] if verbose else [])):
+        table.add_column(column, overflow="fold")
     for spec in METHODS.values():
         row = [spec.name, ", ".join(spec.tags) or "as tagged by you", spec.summary]
         if verbose:
             schema = TypeAdapter(spec.options).json_schema().get("properties", {})
+            row.append("\n".join(f"{k}: {v}" for k, v in spec.facts.items()))
             row.append("\n".join(f"{k} = {v.get('default', 'needed')}" for k, v in schema.items()))
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console = Console()
     console.print(table)
     console.print(

@@ -104,6 +104,13 @@ class MagicBrushOptions(Pix2PixOptions):
     """Folder or hub id of the pipeline."""
 
 
+FACTS = {
+    "class": "StableDiffusionInstructPix2PixPipeline",
+    "license": "see its page",
+    "memory": "about 2 GB of float16 weights (as announced)",
+    "batch": "together",
+}
+
 INSTRUCT_PIX2PIX = MethodSpec(
     name="instruct-pix2pix",
     summary="InstructPix2Pix (CVPR 2023) through diffusers; --model takes a hub id or a local folder.",
@@ -112,6 +119,7 @@ INSTRUCT_PIX2PIX = MethodSpec(
     build=_build,
     batched=True,
     describe=lambda options: weights_description(options.model, options.revision),
+    facts=FACTS,
 )
 MAGICBRUSH = MethodSpec(
     name="magicbrush",
@@ -121,4 +129,5 @@ MAGICBRUSH = MethodSpec(
     build=_build,
     batched=True,
     describe=lambda options: weights_description(options.model, options.revision),
+    facts=FACTS,
 )

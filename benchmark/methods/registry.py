@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.methods.instruct_pix2pix import INSTRUCT_PIX2PIX, MAGICBRUSH
+from benchmark.methods.modern import MODERN
 from benchmark.methods.outputs import OUTPUTS
 from benchmark.methods.references import COPY_INPUT, ORACLE_INPAINT, ORACLE_TARGET, VAE_ROUNDTRIP
 from benchmark.methods.smart_edit import SMART_EDIT, SMART_EDIT_COMPOSITED, SMARTEDIT_7B, SMARTEDIT_13B
@@ -24,6 +25,7 @@ METHODS: dict[str, MethodSpec] = {
         ORACLE_TARGET,
         INSTRUCT_PIX2PIX,
         MAGICBRUSH,
+        *MODERN,
         SMARTEDIT_7B,
         SMARTEDIT_13B,
         SMART_EDIT,

@@ -1,7 +1,7 @@
 """What a method is: how it is named, tagged, set up and built."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +67,7 @@ class MethodSpec:
         build: Makes it from its options; an `Editor`, or a `Privileged` method where the tags say so.
         batched: Whether several samples go through at once.
         describe: More for `run.json` (weights' hashes and revisions), found without building.
+        facts: What `smartedit-bench methods --verbose` says beside the settings: class, licence, memory, remarks.
     """
 
     name: str
@@ -76,6 +77,7 @@ class MethodSpec:
     build: Callable[[Any, Setting], Editor | Privileged]
     batched: bool = False
     describe: Callable[[Any], Mapping[str, Any]] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def takes_model(self) -> bool:

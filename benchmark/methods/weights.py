@@ -1,7 +1,7 @@
 """Where a method's weights lie: a local folder, the hub's cache, or the hub itself, which is never waited for."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,22 @@ from benchmark.hub import hub_answers
 from benchmark.methods.specs import MethodError
 from reason_edit.files import file_sha256
 
+PIPELINE_FILES = ("model_index.json", "*/*")
+"""What a diffusers pipeline needs of its page, which often holds the same weights once more as one large file."""
+
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 
 
-def find_weights(model: str, *, revision: str | None = None, option: str = "--model") -> Path:
+def find_weights(
+    model: str, *, revision: str | None = None, option: str = "--model", patterns: Sequence[str] | None = None
+) -> Path:
     """The local folder of a model.
 
     Args:
         model: A folder, or a hub id, fetched where it is not cached and the hub answers.
         revision: Commit, tag or branch of a hub id; None takes its main branch.
         option: Names the option in an error's remedy.
+        patterns: Which files of a hub id to fetch; None for all.
 
     Returns:
         The folder.
@@ -32,16 +38,16 @@ def find_weights(model: str, *, revision: str | None = None, option: str = "--mo
         return folder
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1:
         raise MethodError(f"{model}: there is no such folder; {option} takes a local folder or a hub id `owner/name`")
-    return _snapshot(model, revision, option)
+    return _snapshot(model, revision, option, None if patterns is None else list(patterns))
 
 
-def _snapshot(model: str, revision: str | None, option: str) -> Path:
+def _snapshot(model: str, revision: str | None, option: str, patterns: list[str] | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     remedy = f"fetch it where there is a network (`hf download {model}`) and give its folder with {option} FOLDER"
     try:
-        return Path(snapshot_download(model, revision=revision, local_files_only=True))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))
     except HFValidationError as error:
         raise MethodError(f"{model}: neither a folder nor a hub id; {remedy}") from error
     except OSError:
@@ -49,7 +55,7 @@ def _snapshot(model: str, revision: str | None, option: str) -> Path:
     if not hub_answers():
         raise MethodError(f"{model}: no such folder, not in the cache, and the hub does not answer; {remedy}")
     try:
-        return Path(snapshot_download(model, revision=revision))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except GatedRepoError as error:
         raise MethodError(f"{model}: gated; accept its licence on its page and log in (`hf auth login`)") from error
     except RepositoryNotFoundError as error:
@@ -58,9 +64,11 @@ def _snapshot(model: str, revision: str | None, option: str) -> Path:
         raise MethodError(f"{model}: cannot be fetched ({error}); {remedy}") from error
 
 
-def weights_description(model: str, revision: str | None = None) -> Mapping[str, Any]:
+def weights_description(
+    model: str, revision: str | None = None, patterns: Sequence[str] | None = None
+) -> Mapping[str, Any]:
     """What `run.json` keeps of a model: its hash over all weight and configuration files, and the hub's commit."""
-    folder = find_weights(model, revision=revision)
+    folder = find_weights(model, revision=revision, patterns=patterns)
     commit = folder.name if folder.parent.name == "snapshots" else None
     return {"weights_sha256": folder_sha256(folder), "commit": commit}
 
