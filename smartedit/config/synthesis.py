@@ -41,7 +41,7 @@ class ProposalsConfig:
 
     knowledge: str = "world"
     """What is known of things: the table that ships ("world") or a TOML file."""
-    per_picture: int = Field(default=6, ge=1)
+    per_picture: int = Field(default=4, ge=1)
     """At most so many candidates of one category in a picture."""
     remove_share: float = Field(default=0.3, ge=0, le=1)
     """Share of removals."""

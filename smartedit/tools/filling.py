@@ -1,8 +1,8 @@
 """Filling a hole from the picture itself: by the piece of it that continues the surroundings best, else by diffusion.
 
-The first way is the simplest form of filling by patch offsets (He and Sun 2012): one offset a hole, chosen by how well
-the ring around the hole agrees with the ring around the piece. It keeps boards, tiles and horizons whole, which smooth
-inpainting cannot.
+The first way is a simple form of filling by patch offsets (He and Sun 2012): one offset a hole, or one a strip of it,
+chosen by how well the ring around the hole agrees with the ring around the piece. It keeps boards, tiles and horizons
+whole, which smooth inpainting cannot.
 """
 
 import cv2
@@ -16,6 +16,9 @@ SEARCH_SIDE = 320
 
 RING = 0.05
 """Width of the ring that has to agree, share of the longer side."""
+
+STRIPS = 7
+"""A hole that no single piece fits is filled in so many strips."""
 
 AGREES = 22.0
 """Root mean square difference of the rings up to which a piece is taken, 8-bit levels."""
@@ -43,27 +46,65 @@ def fill_from_surroundings(
     if not hole.any():
         return image
     taboo = hole if avoid is None else hole | avoid
-    offset = best_offset(image, hole, taboo)
-    filled = _diffused(image, hole, radius) if offset is None else _copied(image, hole, taboo, offset)
-    result = image.copy()
-    result[hole] = np.clip(np.rint(filled), 0, 255).astype(np.uint8)[hole]
+    result, left = _filled_from_pieces(image, hole, taboo)
+    if left.any():
+        result, left = _filled_by_strips(result, left, taboo)
+    if left.any():
+        result[left] = _as_pixels(_diffused(result, left, radius))[left]
     return result
 
 
-def best_offset(image: NDArray[np.uint8], hole: Mask, taboo: Mask) -> tuple[int, int] | None:
+def _filled_from_pieces(
+    image: NDArray[np.uint8], hole: Mask, taboo: Mask, agrees: float = AGREES
+) -> tuple[NDArray[np.uint8], Mask]:
+    """The picture with a hole filled by one piece, and what is left to fill: nothing or all of it."""
+    offset = best_offset(image, hole, taboo, agrees)
+    result = image.copy()
+    if offset is None:
+        return result, hole
+    result[hole] = _as_pixels(_copied(image, hole, taboo, offset))[hole]
+    return result, np.zeros_like(hole)
+
+
+def _filled_by_strips(image: NDArray[np.uint8], hole: Mask, taboo: Mask) -> tuple[NDArray[np.uint8], Mask]:
+    """A hole that no single piece fits, filled strip by strip from the top; a strip also has to meet the one above.
+
+    Walls, horizons and floors lie one above the other, so strips find their pieces where the whole does not.
+    """
+    rows = np.flatnonzero(hole.any(axis=1))
+    height = max(6, round((rows[-1] - rows[0] + 1) / STRIPS))
+    result, left, closed = image, hole.copy(), taboo.copy()
+    for top in range(int(rows[0]), int(rows[-1]) + 1, height):
+        strip = np.zeros_like(hole)
+        strip[top : top + height] = hole[top : top + height]
+        if not strip.any():
+            continue
+        result, missed = _filled_from_pieces(result, strip, closed, AGREES / 2)
+        if not missed.any():
+            left &= ~strip
+            closed &= ~strip
+    return result, left
+
+
+def _as_pixels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def best_offset(image: NDArray[np.uint8], hole: Mask, taboo: Mask, agrees: float = AGREES) -> tuple[int, int] | None:
     """Where to copy from: rows and columns to add to a hole's pixel; None where no piece agrees well enough.
 
     Args:
         image: uint8 `H x W x 3`.
         hole: What is to be filled.
         taboo: What must not be copied, the hole included.
+        agrees: Root mean square difference of the rings up to which a piece is taken, 8-bit levels.
     """
     scale = min(1.0, SEARCH_SIDE / max(hole.shape))
     size = (max(1, round(hole.shape[1] * scale)), max(1, round(hole.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     small_hole = np.asarray(cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
     small_taboo = np.asarray(cv2.resize(taboo.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
-    found = _search(small, small_hole, small_taboo)
+    found = _search(small, small_hole, small_taboo, agrees)
     if found is None:
         return None
     return _refined(image, hole, taboo, round(found[0] / scale), round(found[1] / scale), reach=round(1 / scale))
@@ -75,7 +116,7 @@ def _ring(hole: Mask, taboo: Mask) -> Mask:
     return np.asarray((cv2.dilate(hole.astype(np.uint8), disc) > 0) & ~taboo)
 
 
-def _search(image: NDArray[np.uint8], hole: Mask, taboo: Mask) -> tuple[int, int] | None:
+def _search(image: NDArray[np.uint8], hole: Mask, taboo: Mask, agrees: float) -> tuple[int, int] | None:
     """The best offset by masked template matching over the whole picture."""
     ring = _ring(hole, taboo)
     if ring.sum() < 12:
@@ -100,7 +141,7 @@ def _search(image: NDArray[np.uint8], hole: Mask, taboo: Mask) -> tuple[int, int
     height, width = template.shape[:2]
     piece = image[row : row + height, column : column + width][hole[window]]
     # A ring can agree by chance with one around a mountain or a window: the piece must be as calm as the ring is.
-    if error > AGREES or piece.std(axis=0).mean() > 6 + 1.4 * image[ring].std(axis=0).mean():
+    if error > agrees or piece.std(axis=0).mean() > 6 + 1.4 * image[ring].std(axis=0).mean():
         return None
     return int(row) - window[0].start, int(column) - window[1].start
 
