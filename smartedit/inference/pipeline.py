@@ -187,7 +187,8 @@ class SmartEditPipeline(DiffusionPipeline):
         )
         steps = num_inference_steps or settings.num_inference_steps
         readings = self.read(sources, instructions, speak=speak)
-        sizes = [trained_size(*s.size, settings.image_size, square=square) for s in sources]
+        step = self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        sizes = [trained_size(*s.size, settings.image_size, square=square, step=step) for s in sources]
         finished: dict[int, Tensor] = {}
         for size in dict.fromkeys(sizes):
             rows = [i for i, other in enumerate(sizes) if other == size]

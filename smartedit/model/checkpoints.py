@@ -157,7 +157,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, check_va
 
     Args:
         folder: The checkpoint.
-        dtype: Of the weights; None for that of the files.
+        dtype: Of the weights; None for float32.
         check_values: Look for NaN and infinity.
 
     Raises:

@@ -13,8 +13,6 @@ MIN_SIDE = 16
 """Shortest side of a picture in pixels; below it there is nothing to see at any trained size."""
 MAX_ASPECT = 8.0
 """Longest over shortest side; beyond it a picture of the trained area has less than four latents on its short side."""
-_STEP = 64
-"""Sides at which the picture is edited are multiples of this: eight for the latents, eight for the UNet's levels."""
 
 
 class PictureError(ValueError):
@@ -42,7 +40,7 @@ def upright(image: Image.Image) -> Image.Image:
     return turned.convert("RGB")
 
 
-def trained_size(width: int, height: int, side: int, *, square: bool) -> tuple[int, int]:
+def trained_size(width: int, height: int, side: int, *, square: bool, step: int = 64) -> tuple[int, int]:
     """The width and height at which a picture is edited.
 
     Args:
@@ -50,11 +48,12 @@ def trained_size(width: int, height: int, side: int, *, square: bool) -> tuple[i
         height: Of the picture.
         side: Of the square that the model was trained at.
         square: Squash every picture into that square, as the released code does; otherwise keep its aspect ratio, as
-            nearly as multiples of 64 (of the side, where that is smaller) allow, at the square's area.
+            nearly as multiples of `step` (of the side, where that is smaller) allow, at the square's area.
+        step: What autoencoder and UNet together divide a side by.
     """
     if square:
         return side, side
-    step = min(_STEP, side)
+    step = min(step, side)
     ratio = (width / height) ** 0.5
     return tuple(max(step, round(side * r / step) * step) for r in (ratio, 1 / ratio))  # type: ignore[return-value]
 
