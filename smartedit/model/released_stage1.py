@@ -82,7 +82,7 @@ def _rows(name: str, where: Place, stage1: WeightFiles, llava: LlavaRows, config
     if entry is None or entry.shape[0] != plain + 1 + num_img:
         found = "is missing" if entry is None else f"has {entry.shape[0]} rows"
         wanted = f"the first stage has {plain} + 1 + {num_img}"
-        raise ReleasedError(f"--stage1 {stage1.place}: {name} {found}; {wanted} (released checkpoints go to --released)")
+        raise ReleasedError(f"--stage1 {stage1.place}: {name} {found}; {wanted} (a released one goes to --released)")
     own = llava.files.entries[name].shape[0]
     if own < plain + 3:
         raise ReleasedError(
