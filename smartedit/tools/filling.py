@@ -5,6 +5,8 @@ chosen by how well the ring around the hole agrees with the ring around the piec
 whole, which smooth inpainting cannot.
 """
 
+from itertools import product
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +107,8 @@ def best_offset(image: NDArray[np.uint8], hole: Mask, taboo: Mask, agrees: float
     small_hole = np.asarray(cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
     small_taboo = np.asarray(cv2.resize(taboo.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
     found = _search(small, small_hole, small_taboo, agrees)
-    if found is None:
-        return None
+    if found is None or scale == 1:
+        return found
     return _refined(image, hole, taboo, round(found[0] / scale), round(found[1] / scale), reach=round(1 / scale))
 
 
@@ -156,18 +158,19 @@ def _refined(
     hole_at = hole_at[:: max(1, len(hole_at) // 4000)]
     before = image[ring_at[:, 0], ring_at[:, 1]].astype(np.float32)
     best: tuple[float, tuple[int, int]] | None = None
-    for down in range(-reach, reach + 1):
-        for right in range(-reach, reach + 1):
-            offset = np.array([rows + down, columns + right])
-            at, filled = ring_at + offset, hole_at + offset
-            bounds = np.array(hole.shape)
-            if (at < 0).any() or (at >= bounds).any() or (filled < 0).any() or (filled >= bounds).any():
-                continue
-            if taboo[filled[:, 0], filled[:, 1]].mean() > 0.002:
-                continue
-            error = float(((image[at[:, 0], at[:, 1]].astype(np.float32) - before) ** 2).mean())
-            if best is None or error < best[0]:
-                best = (error, (int(offset[0]), int(offset[1])))
+    # Nearest first, so that among equally good offsets the one that was found stays.
+    steps = sorted(product(range(-reach, reach + 1), repeat=2), key=lambda step: abs(step[0]) + abs(step[1]))
+    for down, right in steps:
+        offset = np.array([rows + down, columns + right])
+        at, filled = ring_at + offset, hole_at + offset
+        bounds = np.array(hole.shape)
+        if (at < 0).any() or (at >= bounds).any() or (filled < 0).any() or (filled >= bounds).any():
+            continue
+        if taboo[filled[:, 0], filled[:, 1]].mean() > 0.002:
+            continue
+        error = float(((image[at[:, 0], at[:, 1]].astype(np.float32) - before) ** 2).mean())
+        if best is None or error < best[0]:
+            best = (error, (int(offset[0]), int(offset[1])))
     return None if best is None else best[1]
 
 
