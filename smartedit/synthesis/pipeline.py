@@ -3,13 +3,12 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reason_edit.files import write_text
-from reason_edit.schema import Category
 from reason_edit.tables import write_rows
 from smartedit.config.synthesis import SynthesisConfig
 from smartedit.synthesis.environment import environment
@@ -18,8 +17,9 @@ from smartedit.synthesis.ground import ground
 from smartedit.synthesis.inpaint import inpaint
 from smartedit.synthesis.instruct import instruct
 from smartedit.synthesis.intake import take_in
-from smartedit.synthesis.knowledge import Clue, read_knowledge
-from smartedit.synthesis.propose import census, propose
+from smartedit.synthesis.inventory import counts_of_kinds, invented_clues
+from smartedit.synthesis.knowledge import read_knowledge
+from smartedit.synthesis.propose import propose
 from smartedit.synthesis.records import (
     Candidate,
     EditedPair,
@@ -36,7 +36,6 @@ from smartedit.synthesis.segment import segment
 from smartedit.synthesis.stage import Outcome, Pictures
 from smartedit.synthesis.toolbox import Toolbox, ground_truth, toolbox
 from smartedit.tools.annotations import read_coco
-from smartedit.tools.protocols import ToolError
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +158,7 @@ def work(root: Path, stage: str, shard: int) -> ShardReport:
 def _propose(folder: RunFolder, shard: int, tools: Toolbox) -> Outcome[Candidate]:
     outcome: Outcome[Candidate] = Outcome()
     config, rows = tools.config, folder.shard_pictures(shard)
-    for row, counts in zip(rows, _counts(folder, rows, tools, outcome), strict=True):
+    for row, counts in zip(rows, counts_of_kinds(folder, rows, tools, outcome), strict=True):
         if counts is None:
             continue
         candidates, rejections = propose(
@@ -174,63 +173,6 @@ def _propose(folder: RunFolder, shard: int, tools: Toolbox) -> Outcome[Candidate
         outcome.rows.extend(candidates)
         outcome.rejections.extend(rejections)
     return outcome
-
-
-def invented_clues(
-    counts: Mapping[str, int], tools: Toolbox, outcome: Outcome[Candidate], picture_id: str
-) -> dict[str, list[Clue]]:
-    """Clues of a language model for the things that a picture holds once; none unless configured."""
-    writer = tools.clue_writer()
-    found: dict[str, list[Clue]] = {}
-    for kind in sorted(k for k, n in counts.items() if n == 1) if writer is not None else ():
-        assert writer is not None
-        others = sorted(k for k in counts if k != kind)
-        try:
-            texts = writer.clues(kind, tools.knowledge.forbidden(kind), others)
-        except ToolError as error:
-            rejection = Rejection(
-                key=f"{picture_id}.clue.{kind}",
-                candidate_id=None,
-                category=Category.REASONING,
-                stage="propose",
-                reason="writer failed",
-                detail=str(error),
-            )
-            outcome.rejections.append(rejection)
-            continue
-        found[kind] = [Clue(text=text, things=(kind,)) for text in texts]
-    return found
-
-
-def _counts(
-    folder: RunFolder, rows: list[PictureRow], tools: Toolbox, outcome: Outcome[Candidate]
-) -> Iterator[dict[str, int] | None]:
-    """How many of each kind a picture holds: by its annotations, or by a detector's look at the whole vocabulary."""
-    wanted = list(tools.config.pictures.vocabulary)
-    mirror = tools.config.proposals.mirror_word
-    if tools.annotated is not None:
-        for row in rows:
-            known = tools.annotated[row.picture_id].counts()
-            yield {k: n for k, n in sorted(known.items()) if not wanted or k in wanted or k == mirror}
-        return
-    vocabulary = list(dict.fromkeys([*(wanted or sorted(tools.knowledge.things)), mirror]))
-    pictures = Pictures(folder.root, rows)
-    grounder = tools.grounder(tools.config.grounder)
-    for row in rows:
-        try:
-            yield census([pictures[row.picture_id]], vocabulary, grounder)[0]
-        except ToolError as error:
-            outcome.rejections.append(
-                Rejection(
-                    key=row.picture_id,
-                    candidate_id=None,
-                    category=None,
-                    stage="propose",
-                    reason="tool failed",
-                    detail=str(error),
-                )
-            )
-            yield None
 
 
 def _candidates(folder: RunFolder, shard: int) -> dict[str, Candidate]:
