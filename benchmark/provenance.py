@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ PACKAGES = (
     "diffusers", "lpips", "numpy", "open_clip_torch", "opencv-python", "pandas", "peft", "pillow", "pyarrow",
     "smartedit", "torch", "torchvision", "transformers",
 )  # fmt: skip
+READ_FILES = "files_sha256"
+"""The setting that holds the hash of pictures made elsewhere, the one setting that may change within a run."""
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -90,6 +93,7 @@ def open_run(
     """Make a run folder, or make sure that this call belongs to the run that is there.
 
     A run may get new methods at any time; its data set, seed and batch size stay, and so do a method's settings.
+    Pictures made elsewhere may be added or mended: a label whose files changed is read again as a whole.
 
     Raises:
         RunError: The folder holds something else, or a run of another data set, seed, batch size or method setting;
@@ -103,6 +107,7 @@ def open_run(
         if run.settings_path.is_file():
             settings = run.settings()
             _same_run(run, settings, fixed, asked)
+            _forget_changed_files(run, settings["methods"], asked)
             methods_now = {**settings["methods"], **asked}
             if methods_now != settings["methods"]:
                 run.write_settings({**settings, "methods": methods_now})
@@ -128,13 +133,21 @@ def _same_run(run: Run, settings: Mapping[str, Any], fixed: Mapping[str, Any], a
             raise RunError(f"{run.folder}: made with {key} {settings.get(key)}, now {fixed[key]}; {remedy}")
     for label, own in asked.items():
         before = settings.get("methods", {}).get(label)
-        if before is not None and before != own:
-            changed = [k for k in sorted({*before, *own}) if before.get(k) != own.get(k)]
+        keys = sorted({*(before or own), *own} - {READ_FILES})
+        changed = [k for k in keys if before is not None and before.get(k) != own.get(k)]
+        if before is not None and changed:
             raise RunError(
                 f"{run.folder}: {label} was made with other settings ({', '.join(changed)}: "
                 f"{[before.get(k) for k in changed]} there, {[own.get(k) for k in changed]} now); {remedy}, or a "
                 f"label of its own: --method LABEL={own['method']}"
             )
+
+
+def _forget_changed_files(run: Run, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Take away the copies of pictures made elsewhere where these changed: they are read again, not edited again."""
+    for label, own in asked.items():
+        if label in before and before[label].get(READ_FILES) != own.get(READ_FILES):
+            shutil.rmtree(run.folder / "edits" / label, ignore_errors=True)
 
 
 def record_protocol(run: Run, protocol: Protocol, networks: Networks) -> None:

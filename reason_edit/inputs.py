@@ -15,6 +15,10 @@ NOTE = """Edit every picture by its instruction in instructions.jsonl, and save 
 """
 
 
+class InputsError(ValueError):
+    """A folder cannot take a data set's pictures."""
+
+
 def export_inputs(samples: Iterable[EditSample], out: Path) -> int:
     """Write what an editor may see of a data set.
 
@@ -28,15 +32,23 @@ def export_inputs(samples: Iterable[EditSample], out: Path) -> int:
 
     Raises:
         ImageError: A picture cannot be decoded.
+        InputsError: The folder holds pictures of other samples, which would be edited and handed in with these.
     """
+    samples = list(samples)
+    others = {p.relative_to(out).as_posix() for p in out.rglob("*.png") if not p.name.startswith(".")}
+    others -= {f"{s.sample_id}.png" for s in samples}
+    if others:
+        raise InputsError(
+            f"{out}: holds {len(others)} other pictures, e.g. {min(others)}; choose a new folder for --out"
+        )
     lines = []
     for sample in samples:
         name = f"{sample.sample_id}.png"
-        if not (out / name).is_file():
-            image = read_image(sample.image)
-            image.info.clear()
-            with atomic_path(out / name) as temporary:
-                image.save(temporary, format="PNG")
+        # Always written: a picture that is there already may be another data set's of the same name.
+        image = read_image(sample.image)
+        image.info.clear()
+        with atomic_path(out / name) as temporary:
+            image.save(temporary, format="PNG")
         record = {"sample_id": sample.sample_id, "image": name, "instruction": sample.instruction}
         lines.append(json.dumps(record, ensure_ascii=False))
     write_text(out / "HOW_TO_HAND_IN.txt", NOTE)

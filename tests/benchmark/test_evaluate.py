@@ -247,6 +247,14 @@ def test_check_and_inputs(folder: Path, tmp_path: Path) -> None:
     written = sorted(p.relative_to(tmp_path / "inputs").as_posix() for p in (tmp_path / "inputs").rglob("*.*"))
     assert "left_right/001.png" in written and not any("mask" in name for name in written)
     assert "pear 001" not in "".join(p.read_text() for p in (tmp_path / "inputs").glob("*.*"))
+    color = tmp_path / "inputs" / "color" / "001.png"
+    before = color.read_bytes()
+    draw(77).save(color)
+    bench("inputs", folder, "--out", tmp_path / "inputs")
+    assert color.read_bytes() == before
+    draw(77).save(color.with_name("002.png"))
+    done = bench("inputs", folder, "--out", tmp_path / "inputs", check=False)
+    assert done.returncode == 1 and "holds 1 other pictures, e.g. color/002.png" in done.stderr
     (folder / "1-Left-Right" / "Left_Right_text.txt").rename(tmp_path / "kept.txt")
     try:
         done = bench("check", folder, check=False)

@@ -203,6 +203,22 @@ def test_missing_and_wrong_sized_outputs_are_error_rows(folder: Path, tmp_path: 
     assert {r.method for r in taken} == {"theirs"}
 
 
+def test_outputs_that_are_added_or_mended_are_read_again(folder: Path, tmp_path: Path) -> None:
+    """The remedy of a missing picture, followed by the same command, works."""
+    out = tmp_path / "out" / "color" / "001.png"
+    out.parent.mkdir(parents=True)
+    draw(1).save(out)
+    assert [r.sample_id for r in edit(folder, tmp_path / "run", outputs=[str(tmp_path / "out")]) if not r.error] == [
+        "color/001"
+    ]
+    draw(2).save(out)
+    (tmp_path / "out" / "mirror").mkdir()
+    draw(3).save(tmp_path / "out" / "mirror" / "001.png")
+    made = {r.sample_id: r for r in edit(folder, tmp_path / "run", outputs=[str(tmp_path / "out")]) if not r.error}
+    assert set(made) == {"color/001", "mirror/001"}
+    assert np.array_equal(pixels(tmp_path / "run", made["color/001"]), np.asarray(draw(2)))
+
+
 def test_an_editor_gets_picture_and_instruction_only(folder: Path, tmp_path: Path) -> None:
     records = edit(folder, tmp_path, methods=[f"mine={EDITOR}"])
     assert [r.error for r in records] == [None] * len(records)
