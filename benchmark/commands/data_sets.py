@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.plain_errors import plain_errors
+from smartedit.commands.plain_errors import plain_errors
 
 if TYPE_CHECKING:
     from reason_edit.schema import EditSample

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.commands.plain_errors import plain_errors
+from smartedit.commands.plain_errors import plain_errors
 
 
 class RunFirst(TyperGroup):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.plain_errors import plain_errors
+from smartedit.commands.plain_errors import plain_errors
 
 app = typer.Typer(help="Ins-align: let people judge the edits of a run.", no_args_is_help=True)
 

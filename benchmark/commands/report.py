@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.plain_errors import plain_errors
+from smartedit.commands.plain_errors import plain_errors
 
 FORMATS = ("markdown", "latex", "csv", "html", "figure")
 

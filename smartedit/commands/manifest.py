@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartedit.commands import manifest_audit
+from smartedit.commands.plain_errors import plain_words
+
 if TYPE_CHECKING:
     from smartedit.data.manifest import Manifest
 
 app = typer.Typer(help="Build training manifests from data sets on disk, and look into them.", no_args_is_help=True)
+manifest_audit.add_to(app)
 
 ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest, or the folder it was built in.")]
-
-
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)
 
 
 @app.command()
@@ -34,13 +33,11 @@ def build(
     from smartedit.data.manifest import Manifest
     from smartedit.data.progress import progress_bars
 
-    try:
+    with plain_words():
         tree = load_tree(ManifestConfig, source=config, overrides=overrides or [])
         with progress_bars() as progress:
             report = build_manifest(tree, out, data_root=config.parent / tree.root, progress=progress)
         manifest = Manifest(report.manifest)
-    except (ValueError, OSError) as error:
-        raise _fail(error) from error
     _print_summary(manifest)
     reused = f"; kept from an earlier run: {', '.join(report.reused)}" if report.reused else ""
     state = "is up to date" if report.up_to_date else f"written{reused}"
@@ -59,11 +56,9 @@ def summary(
     from smartedit.data.manifest import Manifest
     from smartedit.data.mixture import load_mixture, resolve_weights
 
-    try:
+    with plain_words():
         opened = Manifest(manifest)
         shares = resolve_weights(load_mixture(mixture), opened.sizes) if mixture else None
-    except (ValueError, OSError) as error:
-        raise _fail(error) from error
     if as_json:
         names = ("layouts", "terms", "config", "inputs")
         content = {"rows": len(opened), "counts": dict(opened.counts), "rejections": dict(opened.rejections)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartedit.commands.plain_errors import plain_words
 from smartedit.config.loading import ConfigError
 from smartedit.config.model import load_model_config
 
@@ -50,7 +51,7 @@ def edit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
     """Edit a picture by an instruction."""
-    with _plain_errors(), _progress() as progress:
+    with plain_words(), _progress() as progress:
         from smartedit.inference.editing import EditSettings, Request, edit_file
 
         settings = EditSettings(
@@ -105,7 +106,7 @@ def convert(
     sizes: Annotated[str, typer.Option(help="Preset or TOML with the sizes of QFormer and BIM.")] = "smartedit-7b",
 ) -> None:
     """Make a checkpoint of the authors' released files; the same command goes on where it was killed."""
-    with _plain_errors(), _progress() as progress:
+    with plain_words(), _progress() as progress:
         if dtype not in {None, "float32", "bfloat16", "float16"}:
             raise ConfigError(f"--dtype {dtype}: there are float32, bfloat16 and float16")
         if (released is None) == (stage1 is None):
@@ -149,7 +150,7 @@ def doctor(
     precision: Annotated[str | None, typer.Option(help=PRECISIONS)] = None,
 ) -> None:
     """Look into a checkpoint: files, vocabulary, weights, memory, one edit. Exits with 1 if something is wrong."""
-    with _plain_errors():
+    with plain_words():
         from smartedit.inference.doctor import Examination, examine
         from smartedit.inference.loading import LoadSettings, find_model, quiet_libraries
 
@@ -194,18 +195,3 @@ def _progress() -> "Iterator[Progress]":
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn what a user can do something about into one message and exit code 1."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except RuntimeError as error:
-        if "out of memory" not in str(error).lower() and "not enough memory" not in str(error).lower():
-            raise
-        typer.echo("error: the memory is used up; try --offload, --precision bfloat16, 8-bit or 4-bit", err=True)
-        raise typer.Exit(1) from error

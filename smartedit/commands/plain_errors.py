@@ -1,0 +1,39 @@
+"""A user's mistake as one plain message and exit code 1, without a traceback."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+import typer
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def plain_words() -> Iterator[None]:
+    """Turn what a user can do something about (a `ValueError`, a full disk, no memory) into one message."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower() and "not enough memory" not in str(error).lower():
+            raise
+        typer.echo(
+            "error: the memory is used up; use smaller batches, bfloat16, offloading or another device", err=True
+        )
+        raise typer.Exit(1) from error
+
+
+def plain_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a whole command end in plain words."""
+
+    @functools.wraps(command)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with plain_words():
+            return command(*args, **kwargs)
+
+    return run
