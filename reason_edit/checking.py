@@ -58,19 +58,20 @@ def dataset_fingerprint(samples: Iterable[EditSample]) -> str:
 
 def _check_sample(sample: EditSample, root: Path) -> tuple[list[Problem], str | None]:
     """The problems of one sample's files, and a hash of its pixels."""
-    image, problems = _check_file(sample.image, root)
-    mask, mask_problems = _check_file(sample.mask, root) if sample.mask.is_file() else (None, [])
+    image, problems = _check_file(sample.image, _name(sample.image, root, sample), is_mask=False)
+    where = _name(sample.mask, root, sample)
+    mask, mask_problems = _check_file(sample.mask, where, is_mask=True) if sample.mask.is_file() else (None, [])
     problems += mask_problems
     digest = None
     if image is not None:
         digest = hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).hexdigest()
     if mask is not None:
-        problems += _check_mask(mask, _name(sample.mask, root))
+        problems += _check_mask(mask, where)
     if image is not None and mask is not None and mask.size not in (image.size, ImageOps.exif_transpose(image).size):
         problems.append(
             Problem(
                 kind=ProblemKind.SIZE_DIFFERS,
-                where=_name(sample.mask, root),
+                where=where,
                 message=f"the mask is {_size(mask)}, the picture {_size(image)}",
                 remedy="draw the mask at the picture's size; scoring resizes both and may shift the edge",
             )
@@ -78,13 +79,12 @@ def _check_sample(sample: EditSample, root: Path) -> tuple[list[Problem], str | 
     return problems, digest
 
 
-def _check_file(path: Path, root: Path) -> tuple[Image.Image | None, list[Problem]]:
-    where = _name(path, root)
+def _check_file(path: Path, where: str, *, is_mask: bool) -> tuple[Image.Image | None, list[Problem]]:
     try:
         image = open_image(path)
     except ImageError as error:
         message = str(error).removeprefix(f"{path}: ").partition(";")[0]
-        remedy = "replace it by a whole PNG file"
+        remedy = "replace it by a whole picture file"
         return None, [Problem(kind=ProblemKind.BROKEN_IMAGE, where=where, message=message, remedy=remedy)]
     problems = []
     expected = FORMATS.get(path.suffix.lower())
@@ -97,7 +97,7 @@ def _check_file(path: Path, root: Path) -> tuple[Image.Image | None, list[Proble
                 remedy="rename it, or save it in the format that its name says",
             )
         )
-    if not path.stem.endswith("_mask") and image.mode != "RGB":
+    if not is_mask and image.mode != "RGB":
         problems.append(
             Problem(
                 kind=ProblemKind.UNUSUAL_MODE,
@@ -154,8 +154,9 @@ def _repeated(samples: list[EditSample], hashes: dict[str, list[str]]) -> list[P
     return problems
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+def _name(path: Path, root: Path, sample: EditSample) -> str:
+    """A file by its place in the data set, or by its sample where it was unpacked from a table."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{sample.sample_id} ({path.name})"
 
 
 def _size(image: Image.Image) -> str:

@@ -106,7 +106,7 @@ def open_image(path: Path | str) -> Image.Image:
     except FileNotFoundError as error:
         raise ImageError(f"{path}: there is no such picture") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be decoded ({error}); replace it by a whole PNG file") from error
+        raise ImageError(f"{path}: cannot be decoded ({error}); replace it by a whole picture file") from error
 
 
 def read_image(path: Path | str) -> Image.Image:

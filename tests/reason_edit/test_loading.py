@@ -203,6 +203,11 @@ def test_hugging_face_datasets(folder: Path, tmp_path: Path, monkeypatch: pytest
         if form == "one file":
             out = out / "data" / "test-00000-of-00001.parquet"
     assert dataset_fingerprint(load_reason_edit(out)) == dataset_fingerprint(samples)
+    assert check_reason_edit(out).problems == []
+    rows[0]["mask"] = {"bytes": b"no picture", "path": None}
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "spoiled.parquet")
+    (problem,) = check_reason_edit(tmp_path / "spoiled.parquet").problems
+    assert problem.kind is ProblemKind.BROKEN_IMAGE and problem.where.startswith(samples[0].sample_id)
 
 
 def test_a_table_without_the_columns_is_named(tmp_path: Path) -> None:
