@@ -12,14 +12,16 @@ from typing import TextIO
 
 from PIL import Image, PngImagePlugin
 
-from benchmark.methods.specs import Method, MethodError, Privileged, SampleError, Setting, Tag
+from benchmark.methods.calling import edit_requests
+from benchmark.methods.memory import free_memory
+from benchmark.methods.specs import FallibleEditor, Method, MethodError, Privileged, SampleError, Setting, Tag
 from benchmark.records import EditRecord
 from benchmark.runs import Run, RunError
 from reason_edit.files import file_sha256, write_bytes
 from reason_edit.loading import ImageError, read_image, to_rgb
 from reason_edit.schema import EditSample
 from reason_edit.tables import read_rows, write_rows
-from smartedit.editing import Editor, EditRequest, EditResult
+from smartedit.editing import EditRequest, EditResult
 from smartedit.seeding import seed_from
 
 logger = logging.getLogger(__name__)
@@ -154,28 +156,37 @@ def _edit_method(
     size = batch_size if method.spec.batched else 1
     batches = [samples[k : k + size] for k in range(0, len(samples), size)][shard.index - 1 :: shard.count]
     total = sum(len(b) for b in batches)
-    built: Editor | Privileged | None = None
+    built: FallibleEditor | Privileged | None = None
     records: list[EditRecord] = []
     for batch in batches:
-        paths = [run.image_path(method.label, s.sample_id) for s in batch]
-        seeds = [seed_from("edit", seed, s.sample_id) for s in batch]
-        if all(p.is_file() for p in paths):
-            made = [_record(run, method.label, s, k) for s, k in zip(batch, seeds, strict=True)]
-        else:
+        there = {s.sample_id for s in batch if run.image_path(method.label, s.sample_id).is_file()}
+        if len(there) < len(batch) and method.spec.whole_batches:
+            there = set()
+        todo = [s for s in batch if s.sample_id not in there]
+        made = {s.sample_id: _record(run, method.label, s, _seed(seed, s)) for s in batch if s.sample_id in there}
+        if todo:
             if built is None:
                 built = method.build(Setting(device=device, samples=samples))
             start = time.perf_counter()
-            made = _edit_batch(run, method, built, batch, seeds)
-            run.log("edited", method=method.label, samples=len(batch), seconds=round(time.perf_counter() - start, 3))
-        records += made
+            edited = _edit_batch(run, method, built, todo, [_seed(seed, s) for s in todo])
+            made |= {record.sample_id: record for record in edited}
+            run.log("edited", method=method.label, samples=len(todo), seconds=round(time.perf_counter() - start, 3))
+        records += [made[s.sample_id] for s in batch]
         if on_progress is not None:
             on_progress(method.label, len(records), total)
-    del built
+    if built is not None:
+        del built
+        free_memory()
     return records
 
 
+def _seed(seed: int, sample: EditSample) -> int:
+    """A sample's seed, from the run's and the sample's id alone."""
+    return seed_from("edit", seed, sample.sample_id)
+
+
 def _edit_batch(
-    run: Run, method: Method, built: Editor | Privileged, batch: Sequence[EditSample], seeds: Sequence[int]
+    run: Run, method: Method, built: FallibleEditor | Privileged, batch: Sequence[EditSample], seeds: Sequence[int]
 ) -> list[EditRecord]:
     results = _results(method, built, batch, seeds)
     records = []
@@ -192,7 +203,7 @@ def _edit_batch(
 
 
 def _results(
-    method: Method, built: Editor | Privileged, batch: Sequence[EditSample], seeds: Sequence[int]
+    method: Method, built: FallibleEditor | Privileged, batch: Sequence[EditSample], seeds: Sequence[int]
 ) -> list[EditResult | str]:
     """A result or an error's text for each sample."""
     if Tag.DIRECT not in method.spec.tags:
@@ -205,40 +216,9 @@ def _results(
         except ImageError as error:
             results[place] = str(error)
     if requests:
-        made = _call(built, list(requests.values()))  # type: ignore[arg-type]
-        if isinstance(made, str) and len(requests) > 1:
-            # One bad sample must not take its batch along; a batch of one gives the others what they would get anyway.
-            logger.warning("%s: a batch of %d failed (%s); one by one instead", method.label, len(requests), made)
-            results.update({place: _first(_call(built, [r])) for place, r in requests.items()})  # type: ignore[arg-type]
-        else:
-            each = [made] * len(requests) if isinstance(made, str) else made
-            results.update(zip(requests, each, strict=True))
+        made = edit_requests(method.label, built, list(requests.values()))  # type: ignore[arg-type]
+        results.update(zip(requests, made, strict=True))
     return [results[place] for place in range(len(batch))]
-
-
-def _first(made: list[EditResult] | str) -> EditResult | str:
-    return made if isinstance(made, str) else made[0]
-
-
-def _call(editor: Editor, requests: Sequence[EditRequest]) -> list[EditResult] | str:
-    """An editor's results, or what went wrong; whatever an editor raises belongs to its samples, not to the run."""
-    try:
-        results = editor.edit(requests)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {error}"
-    if not isinstance(results, Sequence) or len(results) != len(requests):
-        count = f"{len(results)} results" if isinstance(results, Sequence) else f"a {type(results).__name__}"
-        return (
-            f"the editor returned {count} for {len(requests)} requests; it must return a list, one for each, in order"
-        )
-    for result in results:
-        picture = result.image if isinstance(result, EditResult) else result
-        if not isinstance(result, EditResult) or not isinstance(picture, Image.Image):
-            kind = f"{type(picture).__module__}.{type(picture).__qualname__}"
-            return f"the editor returned a picture of type {kind}; it must return EditResult(image=a PIL image)"
-    return list(results)
 
 
 def _privileged(built: Privileged, sample: EditSample) -> EditResult | str:

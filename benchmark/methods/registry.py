@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.methods.http import OPENAI_IMAGES, PLAIN_HTTP
 from benchmark.methods.instruct_pix2pix import INSTRUCT_PIX2PIX, MAGICBRUSH
 from benchmark.methods.modern import MODERN
 from benchmark.methods.outputs import OUTPUTS
@@ -30,6 +31,8 @@ METHODS: dict[str, MethodSpec] = {
         SMARTEDIT_13B,
         SMART_EDIT,
         SMART_EDIT_COMPOSITED,
+        OPENAI_IMAGES,
+        PLAIN_HTTP,
         OUTPUTS,
     )
 }

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from reason_edit.schema import EditSample
-from smartedit.editing import Editor, EditResult
+from smartedit.editing import EditRequest, EditResult
 
 
 class Tag(StrEnum):
@@ -28,6 +28,14 @@ class MethodError(ValueError):
 
 class SampleError(ValueError):
     """A method has no result for one sample; the run goes on and keeps the reason."""
+
+
+class FallibleEditor(Protocol):
+    """An `Editor` that may say of single requests why they have no result; every `Editor` is one."""
+
+    def edit(self, requests: Sequence[EditRequest]) -> Sequence[EditResult | SampleError]:
+        """One result, or why there is none, for each request, in order."""
+        ...
 
 
 class Privileged(Protocol):
@@ -64,8 +72,10 @@ class MethodSpec:
         summary: One line for `smartedit-bench methods`.
         tags: How it comes to its picture.
         options: A pydantic dataclass (`extra="forbid"`) of its settings; `--set NAME.key=value` overrides them.
-        build: Makes it from its options; an `Editor`, or a `Privileged` method where the tags say so.
+        build: Makes it from its options; a `FallibleEditor`, or a `Privileged` method where the tags say so.
         batched: Whether several samples go through at once.
+        whole_batches: Whether a batch of which some pictures are missing is made again as a whole, so that its bytes
+            do not depend on where a run was stopped; False where every edit costs money and knows no neighbours.
         describe: More for `run.json` (weights' hashes and revisions), found without building.
         facts: What `smartedit-bench methods --verbose` says beside the settings: class, licence, memory, remarks.
     """
@@ -74,8 +84,9 @@ class MethodSpec:
     summary: str
     tags: tuple[Tag, ...]
     options: type[Any]
-    build: Callable[[Any, Setting], Editor | Privileged]
+    build: Callable[[Any, Setting], FallibleEditor | Privileged]
     batched: bool = False
+    whole_batches: bool = True
     describe: Callable[[Any], Mapping[str, Any]] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,7 +117,7 @@ class Method:
         described = dict(self.spec.describe(self.options)) if self.spec.describe else {}
         return {"method": self.spec.name, "tags": list(self.spec.tags), "options": values, **described}
 
-    def build(self, setting: Setting) -> Editor | Privileged:
+    def build(self, setting: Setting) -> FallibleEditor | Privileged:
         """Build it; what an editor gets holds no samples.
 
         Raises:
