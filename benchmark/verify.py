@@ -40,9 +40,8 @@ def verify_run(run: Run, count: int = 12, device: str = "auto") -> tuple[list[st
     faults = _data_faults(settings, samples) + _edit_faults(run)
     notes = _environment_notes(settings)
     if not faults:
-        chosen = sorted(samples, key=lambda s: seed_from("verify", s.sample_id))[:count]
         for name in sorted({s.protocol for s in run.scores()}):
-            found, said = _score_faults(run, settings, name, chosen, device)
+            found, said = _score_faults(run, settings, name, samples, count, device)
             faults += found
             notes += said
     return faults, notes
@@ -85,7 +84,7 @@ def _environment_notes(settings: dict[str, Any]) -> list[str]:
 
 
 def _score_faults(
-    run: Run, settings: dict[str, Any], name: str, chosen: Sequence[EditSample], device: str
+    run: Run, settings: dict[str, Any], name: str, samples: Sequence[EditSample], count: int, device: str
 ) -> tuple[list[str], list[str]]:
     """Score some samples again under one protocol and compare."""
     try:
@@ -94,14 +93,17 @@ def _score_faults(
         return [], [f"{name}: no scoring protocol of this version; its rows are not scored again"]
     recorded = settings.get("protocols", {}).get(name, {}).get("networks", {})
     try:
+        # A network that was missing then is not looked for: its metrics had no values, and get none here.
         networks = find_networks(
-            protocol,
+            replace(protocol, clip_model=None, lpips_backbone=None),
             clip_model=recorded.get("clip", {}).get("name"),
             lpips_backbone=recorded.get("lpips", {}).get("name"),
             device=device,
         )
     except NetworkError as error:
         return [f"{name}: {error}"], []
+    absent = {kind: Unavailable(reason=of["missing"]) for kind, of in recorded.items() if "missing" in of}
+    networks = replace(networks, **absent)
     faults = []
     for kind, network in (("clip", networks.clip), ("lpips", networks.lpips)):
         then = recorded.get(kind, {}).get("sha256")
@@ -109,10 +111,23 @@ def _score_faults(
             faults.append(f"{name}: the weights of {kind} ({network.name}) changed since the run")
     with tempfile.TemporaryDirectory() as folder:
         again = Run(Path(folder))
-        _write_part(run, again, chosen)
+        _write_part(run, again, _chosen(samples, count, protocol))
         score_with(again, protocol, networks)
         faults += _differences(run.scores(), again.scores())
     return faults, []
+
+
+def _chosen(samples: Sequence[EditSample], count: int, protocol: Protocol) -> list[EditSample]:
+    """Some samples, the same at every call; whole categories where masks are paired by their place in one."""
+    chosen = sorted(samples, key=lambda s: seed_from("verify", s.sample_id))[:count]
+    if protocol.pairing == "id":
+        return chosen
+    categories = list(dict.fromkeys(s.category for s in chosen))
+    part: list[EditSample] = []
+    while categories and len(part) < count:
+        category = categories.pop(0)
+        part += [s for s in samples if s.category is category]
+    return part
 
 
 def _protocol(name: str) -> Protocol:

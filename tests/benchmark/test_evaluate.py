@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.runs import Run
 from reason_edit.schema import Category
-from tests.reason_edit.folders import draw, write_folder
+from tests.reason_edit.folders import draw, draw_mask, write_folder
 
 ROOT = Path(__file__).parents[2]
 BENCH = [sys.executable, "-m", "benchmark"]
@@ -269,6 +269,18 @@ def test_verify_says_what_changed(folder: Path, tmp_path: Path) -> None:
     draw(1).save(run / "edits" / "mine" / "color" / "001.png")
     done = bench("verify", run, check=False)
     assert done.returncode == 1 and "edits/mine/color/001.png: the edited picture changed" in done.stdout
+
+
+def test_verify_pairs_masks_as_the_run_did(tmp_path: Path) -> None:
+    """By sorted position a mask depends on its whole category, of which verify scores no mere part."""
+    stems = {Category.COLOR: [str(n) for n in range(1, 12)], Category.MIRROR: ["001", "002", "003"]}
+    folder = write_folder(tmp_path / "set", stems)
+    draw_mask(size=(60, 32)).crop((12, 0, 60, 32)).save(folder / "4-Color" / "1_mask.jpg")
+    run = tmp_path / "run"
+    options = ("--dataset", folder, "--method", f"mine={EDITOR}", "--pairing", "positional", "--run", run)
+    bench("evaluate", *options, "--protocol", "smartedit-v1")
+    done = bench("verify", run, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
