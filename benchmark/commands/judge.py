@@ -30,7 +30,7 @@ app = typer.Typer(
 @plain_errors
 def run(
     run: Annotated[Path, typer.Argument(help="A run folder with edits.")],
-    judge: Annotated[str, typer.Option(help="zero-shot, vlm, or package.module:factory.")],
+    judge: Annotated[str, typer.Option(help="zero-shot, vlm, exact (the miniature only), or package.module:factory.")],
     model: Annotated[
         str | None, typer.Option(help="vlm: pinned model id, folder or hub id. zero-shot: a CLIP folder or hub id.")
     ] = None,
@@ -56,8 +56,9 @@ def run(
     """Judge the edits of a run; a refusal, a time-out or an unreadable reply is no score."""
     from collections import Counter
 
+    from benchmark.commands.exact_judge import build_exact_judge
     from benchmark.commands.progress import progress_bar
-    from benchmark.judges.build import JudgeOptions, build_judge, default_name
+    from benchmark.judges.build import JUDGES, JudgeOptions, build_judge, default_name
     from benchmark.judges.judging import judge_run
     from benchmark.runs import Run
 
@@ -77,8 +78,9 @@ def run(
     )
     opened = Run(run)
     opened.settings()
-    built = build_judge(judge, opened, options)
-    label = name if name is not None else default_name(judge)
+    judges = {**JUDGES, "exact": build_exact_judge}
+    built = build_judge(judge, opened, options, judges)
+    label = name if name is not None else default_name(judge, judges)
     with progress_bar("judge") as advance:
         rows = judge_run(
             opened,

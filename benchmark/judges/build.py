@@ -3,7 +3,7 @@
 import importlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,17 +92,20 @@ def _key(variable: str | None) -> str | None:
     return os.environ[variable]
 
 
-JUDGES: dict[str, Callable[[Run, JudgeOptions], Judge]] = {"zero-shot": _zero_shot, "vlm": _vlm}
-"""Every judge that ships; `package.module:factory` names one from outside, called with the run and the options."""
+Factory = Callable[[Run, JudgeOptions], Judge]
+
+JUDGES: dict[str, Factory] = {"zero-shot": _zero_shot, "vlm": _vlm}
+"""The judges of any data set; `package.module:factory` names one from outside, called with the run and the options."""
 
 
-def build_judge(kind: str, run: Run, options: JudgeOptions) -> Judge:
+def build_judge(kind: str, run: Run, options: JudgeOptions, judges: Mapping[str, Factory] = JUDGES) -> Judge:
     """Build a judge by name.
 
     Args:
-        kind: A key of `JUDGES`, or `package.module:factory`.
+        kind: A key of `judges`, or `package.module:factory`.
         run: The run that it will judge.
         options: What the user wants of it.
+        judges: The judges by name; a command adds those that know one data set only.
 
     Returns:
         The judge.
@@ -110,10 +113,10 @@ def build_judge(kind: str, run: Run, options: JudgeOptions) -> Judge:
     Raises:
         JudgeError: There is no such judge, or something that it needs is missing.
     """
-    if kind in JUDGES:
-        return JUDGES[kind](run, options)
+    if kind in judges:
+        return judges[kind](run, options)
     if not FACTORY.fullmatch(kind):
-        raise JudgeError(f"unknown judge {kind!r}; there are {', '.join(JUDGES)}, or package.module:factory")
+        raise JudgeError(f"unknown judge {kind!r}; there are {', '.join(judges)}, or package.module:factory")
     module, _, attribute = kind.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
@@ -123,6 +126,6 @@ def build_judge(kind: str, run: Run, options: JudgeOptions) -> Judge:
     return judge
 
 
-def default_name(kind: str, names: Sequence[str] = tuple(JUDGES)) -> str:
+def default_name(kind: str, names: Iterable[str] = tuple(JUDGES)) -> str:
     """What tables call a judge of this kind unless the user says otherwise."""
     return kind if kind in names else kind.rpartition(":")[2]

@@ -201,16 +201,21 @@ def _draw_shadow(
     picture: NDArray[np.float32], footprint: NDArray[np.bool_], thing: Thing, glass: NDArray[np.float32], size: int
 ) -> None:
     """A soft shadow on the ground below the thing."""
+    strength = shadow_strength(thing, size)
+    if thing.in_mirror:
+        strength *= glass
+    picture *= 1 - strength[:, :, None]
+    footprint |= strength > 0
+
+
+def shadow_strength(thing: Thing, size: int) -> NDArray[np.float32]:
+    """How much light the thing takes from each pixel around its foot, float32 size x size in [0, 0.42]."""
     across, along = KINDS[thing.kind].width * thing.size * 0.56 * size, thing.size * 0.09 * size
     row, column = np.mgrid[0:size, 0:size].astype(np.float32) + 0.5
     distance = ((column - thing.x * size - 0.06 * across) / across) ** 2 + (
         (row - (thing.y - 0.01 * thing.size) * size) / along
     ) ** 2
-    strength = np.clip(1 - distance, 0, None) * 0.42
-    if thing.in_mirror:
-        strength *= glass
-    picture *= 1 - strength[:, :, None]
-    footprint |= strength > 0
+    return np.asarray(np.clip(1 - distance, 0, None) * 0.42, np.float32)
 
 
 def _mirror_shape(mirror: Mirror, side: int, grow: float) -> NDArray[np.uint8]:
