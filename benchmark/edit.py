@@ -91,13 +91,13 @@ def edit_run(
     """
     shard = shard or Shard()
     records: list[EditRecord] = []
-    with _lock(run.folder / f".edit-{shard.index}-of-{shard.count}.lock"):
-        for method in methods:
+    for method in methods:
+        with _lock(run.folder / f".edit-{method.label}-{shard.index}-of-{shard.count}.lock"):
             made = _edit_method(run, method, samples, device, seed, batch_size, shard, on_progress)
             write_rows(_part_path(run, method.label, shard), made, EditRecord)
-            records += made
-        with run.turn():
-            merge_edits(run, samples)
+        records += made
+    with run.turn():
+        merge_edits(run, samples)
     return records
 
 
@@ -137,7 +137,7 @@ def _lock(path: Path) -> Iterator[TextIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunError(
-                f"{path.parent}: another process is editing in this run; wait, or use another --run"
+                f"{path.parent}: another process is editing in this run, at the same method; wait, or use another --run"
             ) from error
         yield file
 

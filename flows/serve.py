@@ -8,6 +8,8 @@ import flows.quiet  # noqa: F401  (Prefect reads its settings when it is importe
 
 FLOWS: dict[str, str] = {
     "synth-data": "flows.synth_data:synth_data",
+    "manifest": "flows.manifest:manifest",
+    "benchmark": "flows.measure:measure",
 }
 """The flows that are served: name and where it is defined."""
 

@@ -1,0 +1,114 @@
+"""The flow `benchmark` is the command line's work in tasks: two Dask processes write the bytes that one writes."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from benchmark.edit import edit_run
+from benchmark.methods.registry import MethodWords, resolve_methods
+from benchmark.provenance import describe_dataset, open_run
+from benchmark.runs import Run
+from flows.measure import device_turn, edit_shard, merge, prepare
+from flows.serve import FLOWS, load_flow
+from reason_edit.loading import load_reason_edit
+from reason_edit.schema import Category
+from tests.benchmark.methods.tiny_editors import write_tiny_editor
+from tests.benchmark.tiny_pipeline import write_tiny_pipeline
+from tests.reason_edit.folders import write_folder
+
+ROOT = Path(__file__).parents[2]
+MODERN = ("sdxl-instruct-pix2pix", "flux-kontext", "omnigen", "chronoedit")
+
+
+def six_methods(folder: Path) -> MethodWords:
+    """Five editors of small random weights, and one from outside that fails on a sample."""
+    folders = {name: write_tiny_editor(name, folder) for name in MODERN}
+    folders["instruct-pix2pix"] = write_tiny_pipeline(folder / "ip2p")
+    sets = [f"{n}.{s}" for n in MODERN for s in ("steps=1", "side=64")]
+    sets += ["instruct-pix2pix.steps=1", "instruct-pix2pix.side=32", 'mine.fail_on="002"']
+    return MethodWords(
+        methods=[*folders, "mine=tests.benchmark.editors:inverter"],
+        models=[f"{name}={path}" for name, path in folders.items()],
+        sets=sets,
+    )
+
+
+def test_two_dask_processes_write_the_bytes_of_one(tmp_path: Path) -> None:
+    dataset = write_folder(tmp_path / "set", {Category.COLOR: ["001", "002"], Category.REASONING: ["003"]})
+    words = six_methods(tmp_path / "models")
+    command = [sys.executable, "-m", "flows.measure", str(tmp_path / "flow"), "--dataset", str(dataset)]
+    for option, values in (("--method", words.methods), ("--model", words.models), ("--set", words.sets)):
+        command += [part for value in values for part in (option, value)]
+    command += ["--shards", "2", "--workers", "2", "--dask", "local", "--device", "cpu", "--protocol", "strict-v1"]
+    command += ["--batch-size", "2"]
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONWARNINGS": "ignore"}
+    environment.pop("PREFECT_API_URL", None)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "6 methods, 1 edits failed" in done.stderr
+
+    samples, methods, plain = load_reason_edit(dataset), resolve_methods(words), Run(tmp_path / "plain")
+    described = describe_dataset(samples, dataset, dataset.name)
+    open_run(plain, dataset=described, samples=samples, methods=methods, device="cpu", seed=0, batch_size=2, command=[])
+    edit_run(plain, methods, samples, device="cpu", batch_size=2)
+    flow = Run(tmp_path / "flow")
+    assert flow.edits_path.read_bytes() == plain.edits_path.read_bytes()
+    pictures = sorted(p.relative_to(plain.folder) for p in plain.folder.rglob("*.png"))
+    assert len(pictures) == 6 * len(samples) - 1
+    assert all((flow.folder / p).read_bytes() == (plain.folder / p).read_bytes() for p in pictures)
+    assert flow.settings()["methods"] == plain.settings()["methods"]
+    report = (flow.folder / "report.md").read_text()
+    assert all(name in report for name in (*MODERN, "instruct-pix2pix", "mine"))
+
+
+def test_shards_in_any_order_merge_to_one(tmp_path: Path) -> None:
+    dataset = write_folder(tmp_path / "set")
+    words = MethodWords(methods=["copy-input", "mine=tests.benchmark.editors:inverter"])
+    for name, shards in (("parts", [3, 1, 2]), ("whole", [1])):
+        labels = prepare(str(tmp_path / name), str(dataset), words, 0, 2, "cpu")
+        for label in reversed(labels):
+            for shard in shards:
+                counts = edit_shard(str(tmp_path / name), words, label, shard, len(shards), "cpu")
+                assert counts["errors"] == 0
+        assert merge(str(tmp_path / name))[0] == {"method": "copy-input", "pictures": 8, "errors": 0}
+    parts, whole = Run(tmp_path / "parts"), Run(tmp_path / "whole")
+    assert parts.edits_path.read_bytes() == whole.edits_path.read_bytes()
+
+
+def test_a_device_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    run, order = Run(tmp_path), []
+
+    def second() -> None:
+        with device_turn(run, "cuda:0"):
+            order.append("second")
+
+    waiting = threading.Thread(target=second)
+    with device_turn(run, "cuda:0"):
+        waiting.start()
+        with device_turn(run, "cuda:1"):
+            waiting.join(0.2)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
+
+
+def test_serve_and_the_deployment_file_name_the_same_flow() -> None:
+    import yaml
+
+    assert load_flow("benchmark").name == "benchmark"
+    module, attribute = FLOWS["benchmark"].split(":")
+    entries = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    by_entry = {entry["entrypoint"]: entry for entry in entries}
+    assert by_entry[f"{module.replace('.', '/')}.py:{attribute}"]["name"] == "default"
+
+
+def test_prefect_loads_the_flow_from_its_file() -> None:
+    """As a deployment does, in a process where nothing of ours was imported before."""
+    code = (
+        "import flows.quiet; from prefect.flows import load_flow_from_entrypoint as load\n"
+        "assert load('flows/measure.py:measure').name == 'benchmark'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
