@@ -9,11 +9,18 @@ ANSWER_SECONDS = 5.0
 """How long a host may take to answer before it counts as out of reach."""
 
 
-def hub_answers() -> bool:
-    """Whether the Hugging Face hub may be asked and answers in time."""
+def hub_answers(model: str) -> bool:
+    """Whether the Hugging Face hub may be asked and answers in time.
+
+    Args:
+        model: A hub id. It is this model's page that is asked for: a proxy may answer for the host and let everything
+            behind it wait, which the hub's own client does not give up on.
+    """
+    from urllib.parse import quote
+
     from huggingface_hub import constants
 
-    return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
+    return not constants.HF_HUB_OFFLINE and answers(f"{constants.ENDPOINT}/api/models/{quote(model)}")
 
 
 def told_offline() -> bool:
@@ -21,15 +28,16 @@ def told_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def answers(url: str, seconds: float = ANSWER_SECONDS) -> bool:
-    """Whether a web host answers within `seconds`, name look-up included; any HTTP status counts."""
+def answers(url: str, seconds: float | None = None) -> bool:
+    """Whether a web host answers within `seconds` (`ANSWER_SECONDS`), name look-up included; any HTTP status counts."""
     if told_offline():
         return False
+    patience = ANSWER_SECONDS if seconds is None else seconds
     answered = threading.Event()
 
     def ask() -> None:
         try:
-            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=patience).close()
         except urllib.error.HTTPError:
             answered.set()
         except (OSError, ValueError):
@@ -40,5 +48,5 @@ def answers(url: str, seconds: float = ANSWER_SECONDS) -> bool:
     # A daemon thread, because a name look-up obeys no timeout.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    asking.join(seconds)
+    asking.join(patience)
     return answered.is_set()

@@ -243,7 +243,7 @@ def _open_clip_tag(name: str, architecture: str, tag: str) -> Path:
     cached = try_to_load_from_cache(repository, file) if repository and file else None
     if isinstance(cached, str):
         return Path(cached)
-    if not hub_answers():
+    if not hub_answers(repository or "openai/clip-vit-large-patch14"):
         raise NetworkError(f"CLIP {name}: not cached and the hub does not answer; give a file: open_clip:ARCH@FILE")
     try:
         return Path(open_clip.download_pretrained(config))
@@ -265,7 +265,7 @@ def _hub_folder(name: str) -> Path:
         raise NetworkError(f"CLIP {name}: neither a folder nor a hub id; {remedy}") from error
     except OSError:
         pass
-    if not hub_answers():
+    if not hub_answers(name):
         raise NetworkError(f"CLIP {name}: no such folder, not cached, and the hub does not answer; {remedy}")
     try:
         return Path(snapshot_download(name, allow_patterns=CLIP_FILES, ignore_patterns=["*.bin*", "*.msgpack"]))

@@ -139,7 +139,7 @@ class LocalVisionChat:
 
         folder = Path(name).expanduser()
         if not folder.is_dir():
-            folder = _snapshot(name, online=hub_answers())
+            folder = _snapshot(name, online=hub_answers(name))
         try:
             self.device = pick_device(device)
             self.model_object, self.processor = _load(folder, self.device)

@@ -52,7 +52,7 @@ def _snapshot(model: str, revision: str | None, option: str, patterns: list[str]
         raise MethodError(f"{model}: neither a folder nor a hub id; {remedy}") from error
     except OSError:
         pass
-    if not hub_answers():
+    if not hub_answers(model):
         raise MethodError(f"{model}: no such folder, not in the cache, and the hub does not answer; {remedy}")
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
