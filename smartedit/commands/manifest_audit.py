@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartedit.commands.plain_errors import plain_words
+
 if TYPE_CHECKING:
     from smartedit.data.audit import Audit, Kind
 
@@ -78,6 +80,8 @@ def _print(found: "Audit") -> None:
 
     typer.echo(f"{found.rows} rows, {found.pictures} pictures, {found.samples} samples of the benchmark")
     for kind in Kind:
+        if kind is Kind.ALIKE and found.image_model is None:
+            continue
         if found.samples:
             rows = len(found.leaking_rows([kind]))
             mark = "" if kind in LEAKS else " (not counted as a leak)"
@@ -115,11 +119,8 @@ def show(
     from smartedit.data.manifest import Manifest
     from smartedit.data.sheet import write_sheet
 
-    try:
+    with plain_words():
         opened = Manifest(manifest)
         path = out or opened.path.parent / "contact-sheet.html"
         faults = write_sheet(opened, path, rows=rows, sources=source, seed=seed)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"{path}" + (f": {faults} rows could not be decoded; the page says why" if faults else ""))

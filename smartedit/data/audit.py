@@ -12,7 +12,7 @@ import pyarrow as pa
 from reason_edit.embedded import cache_folder
 from reason_edit.loading import load_reason_edit, read_image
 from reason_edit.schema import EditSample
-from smartedit.data.agreement import AGREEMENT, agreement
+from smartedit.data.agreement import AGREEMENT, best_agreement
 from smartedit.data.audit_texts import Repeated, find_repeated, find_shared, find_texts
 from smartedit.data.duplicates import THRESHOLD, Pairs, find_exact, find_near, find_near_inside, same_groups
 from smartedit.data.embeddings import SIMILARITY, ImageEmbedder, embed_all
@@ -114,6 +114,7 @@ class Audit:
         repeated: How many instructions are said by several rows.
         most_repeated: The most frequent of them.
         cut_short: Look-ups inside that were left out because too many pictures look alike.
+        image_model: The model that looked for neighbours; None where none did.
     """
 
     overlaps: list[Overlap]
@@ -125,6 +126,7 @@ class Audit:
     repeated: int
     most_repeated: list[Repeated]
     cut_short: int
+    image_model: str | None
 
     def leaking_rows(self, kinds: Iterable[Kind] = LEAKS) -> set[int]:
         """The rows that are like the benchmark in one of these ways."""
@@ -185,6 +187,7 @@ def audit_manifest(
         repeated=repeated,
         most_repeated=most_repeated,
         cut_short=cut_short,
+        image_model=options.image_model,
     )
 
 
@@ -278,7 +281,7 @@ def _second_look(
         if (sample, picture) in same:
             continue
         other = work.open(picture)
-        score = max(agreement(opened[sample], other), agreement(other, opened[sample]))
+        score = best_agreement(opened[sample], other)
         found.append((Kind.NEAR if score >= AGREEMENT else Kind.SUSPECTED, sample, picture, score))
     return found
 

@@ -73,7 +73,7 @@ def write_audit(audit: Audit, manifest: Manifest, benchmark: Path | None, out: P
         kinds=[
             {
                 "name": kind.value.replace("_", " "),
-                "benchmark": counts["benchmark"][kind.value],
+                "benchmark": _rows(audit, kind),
                 "inside": ""
                 if "text" in kind or kind in (Kind.SUSPECTED, Kind.ALIKE)
                 else counts["inside"][kind.value],
@@ -93,6 +93,13 @@ def write_audit(audit: Audit, manifest: Manifest, benchmark: Path | None, out: P
     )
     write_text(out / PAGE, page)
     return out / PAGE
+
+
+def _rows(audit: Audit, kind: Kind) -> str:
+    """How many rows are like the benchmark in one way."""
+    if kind is Kind.ALIKE and audit.image_model is None:
+        return "not looked for"
+    return str(len(audit.leaking_rows([kind])))
 
 
 def _section(audit: Audit, kind: Kind, inside: bool, pictures: "_Pictures") -> Section:

@@ -1,0 +1,160 @@
+"""The audit, measured: copies that it finds, strangers that it suspects, and a million rows against 219 pictures.
+
+python benchmarks/audit_speed.py copies FOLDER [FOLDER ...]   # folders of pictures; the drawn benchmark is one
+python benchmarks/audit_speed.py million [--rows 1000000]
+"""
+
+import argparse
+import io
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from smartedit.data.agreement import AGREEMENT, best_agreement
+from smartedit.data.audit import INSIDE_THRESHOLD
+from smartedit.data.duplicates import Prints, find_exact, find_near, find_near_inside, same_groups
+from smartedit.data.fingerprints import Views, fingerprint, views
+
+LONGEST = 512
+
+
+def say(text: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def copies(picture: Image.Image, generator: np.random.Generator) -> Iterator[tuple[str, Image.Image]]:
+    """Planted copies of a picture, by kind."""
+    width, height = picture.size
+    yield "half size", picture.resize((max(8, width // 2), max(8, height // 2)), Image.Resampling.BICUBIC)
+    yield "256 x 256", picture.resize((256, 256), Image.Resampling.LANCZOS)
+    yield "JPEG quality 30", jpeg(picture, 30)
+    x, y = generator.uniform(0, 0.05, 2)
+    box = tuple(round(v) for v in (width * x, height * y, width * (x + 0.95), height * (y + 0.95)))
+    yield "crop 5 %, anywhere", picture.crop(box)  # type: ignore[arg-type]
+    box = tuple(round(v) for v in (width * 0.05, height * 0.05, width * 0.95, height * 0.95))
+    yield "crop 5 % of every side", picture.crop(box)  # type: ignore[arg-type]
+    yield "mirrored", ImageOps.mirror(picture)
+    turned = np.array(picture.convert("HSV"))
+    turned[..., 0] += generator.integers(40, 216, dtype=np.uint8)
+    yield "hue turned", Image.fromarray(turned, "HSV").convert("RGB")
+    yield "grey", picture.convert("L").convert("RGB")
+    yield "channels swapped", Image.fromarray(np.asarray(picture)[..., [2, 0, 1]])
+    yield "brighter by 20 %", ImageEnhance.Brightness(picture).enhance(1.2)
+    yield "gamma 0.6", picture.point([round(255 * (i / 255) ** 0.6) for i in range(256)] * 3)
+    half = picture.resize((max(8, width // 2), max(8, height // 2)), Image.Resampling.BILINEAR)
+    yield "mirrored, half size, JPEG 60", jpeg(ImageOps.mirror(half), 60)
+    yield (
+        "mirrored, cropped 5 %, hue turned",
+        ImageOps.mirror(
+            Image.fromarray(turned, "HSV").convert("RGB").crop(box)  # type: ignore[arg-type]
+        ),
+    )
+
+
+def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    """A picture as it comes out of a JPEG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def prints_of(pictures: list[Image.Image]) -> Prints:
+    """Fingerprints in columns."""
+    found = [fingerprint(picture) for picture in pictures]
+    usable = np.array([not f.is_plain for f in found])
+    return Prints(
+        pixels=np.array([f.pixels for f in found], dtype="V32"),
+        luma=np.stack([np.frombuffer(f.luma, dtype=np.uint64) for f in found]),
+        edges=np.stack([np.frombuffer(f.edges, dtype=np.uint64) for f in found]),
+        is_usable=usable,
+        is_read=np.ones(len(found), dtype=bool),
+    )
+
+
+def measure_copies(folder: Path, most: int) -> None:
+    """Recall by kind of copy, and false alarms between different pictures of a folder."""
+    names = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    names = [p for p in names if "mask" not in p.name.lower() and "answers" not in p.parts][:most]
+    pictures = []
+    for name in names:
+        picture = Image.open(name).convert("RGB")
+        picture.thumbnail((LONGEST, LONGEST))
+        pictures.append(picture)
+    asked = [views(picture) for picture in pictures]
+    planted: dict[str, list[Image.Image]] = {}
+    for number, picture in enumerate(pictures):
+        for kind, copy in copies(picture, np.random.default_rng(number)):
+            planted.setdefault(kind, []).append(copy)
+    say(f"{folder}: {len(pictures)} pictures")
+    for kind, made in planted.items():
+        pairs = find_near(asked, prints_of(made))
+        own = [b for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True) if a == b]
+        near = sum(best_agreement(pictures[i], made[i]) >= AGREEMENT for i in own)
+        inside = find_near_inside(prints_of([*pictures, *made]), np.arange(2 * len(made)), INSIDE_THRESHOLD).pairs
+        paired = int((inside.second - inside.first == len(made)).sum())
+        shares = (len(own) / len(made), near / len(made), paired / len(made))
+        say(f"  {kind:36s} suspected {shares[0]:6.1%}  found {shares[1]:6.1%}  inside {paired / len(made):6.1%}")
+    pairs = find_near(asked, prints_of(pictures))
+    others = [(a, b) for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True) if a != b]
+    alarms = [(a, b) for a, b in others if best_agreement(pictures[a], pictures[b]) >= AGREEMENT]
+    count = len(pictures) * (len(pictures) - 1)
+    say(f"  strangers: {count} pairs, {len(others)} suspected, {len(alarms)} found")
+    for a, b in alarms:
+        say(f"    {names[a].relative_to(folder)} and {names[b].relative_to(folder)}")
+
+
+def measure_million(rows: int, samples: int = 219) -> None:
+    """The search alone, with random hashes and planted near ones."""
+    generator = np.random.default_rng(0)
+    luma, edges = (generator.integers(0, 2**64, (rows, 2), dtype=np.uint64) for _ in range(2))
+    prints = Prints(
+        pixels=generator.integers(0, 256, (rows, 32), dtype=np.uint8).view("V32")[:, 0],
+        luma=luma,
+        edges=edges,
+        is_usable=np.ones(rows, dtype=bool),
+        is_read=np.ones(rows, dtype=bool),
+    )
+    planted = generator.choice(rows, samples, replace=False)
+    queries = []
+    for row in planted:
+        others = generator.integers(0, 2**64, (2, 5, 2), dtype=np.uint64)
+        flips = np.uint64(0xFF), np.uint64(0x0F)
+        queries.append(
+            Views(
+                luma=np.concatenate([[luma[row] ^ flips[0]], others[0]]),
+                edges=np.concatenate([[edges[row] ^ flips[1]], others[1]]),
+            )
+        )
+    started = time.perf_counter()
+    near = find_near(queries, prints)
+    say(f"{rows} rows against {samples}: near in {time.perf_counter() - started:.1f} s, {len(near.first)} pairs")
+    started = time.perf_counter()
+    exact = find_exact([prints.pixels[row].tobytes() for row in planted], prints)
+    say(f"exact in {time.perf_counter() - started:.1f} s, {len(exact.first)} pairs")
+    started = time.perf_counter()
+    inside = find_near_inside(prints, np.unique(same_groups(prints)), INSIDE_THRESHOLD)
+    say(f"inside in {time.perf_counter() - started:.1f} s, {len(inside.pairs.first)} pairs")
+
+
+def main() -> None:
+    """Run one of the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    copying = commands.add_parser("copies")
+    copying.add_argument("folders", nargs="+", type=Path)
+    copying.add_argument("--most", type=int, default=60, help="pictures of a folder")
+    commands.add_parser("million").add_argument("--rows", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    if arguments.what == "million":
+        measure_million(arguments.rows)
+    for folder in getattr(arguments, "folders", ()):
+        measure_copies(folder, arguments.most)
+
+
+if __name__ == "__main__":
+    main()
