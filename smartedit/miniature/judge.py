@@ -31,7 +31,7 @@ class Limits:
         ghost: How much of the old thing may shine through.
         leftover: The same where the right picture shows the bare place.
         change: Difference of another thing, as a share of its own difference to the bare place.
-        doubt: Such a share from which on another thing must be nearer to itself than to anything else.
+        likeness: How much nearer another thing may be to something else than to itself, in the same measure.
         sigma: Blur in pixels of the frame.
         background: Root mean square difference of the background, of 255.
         worst: The same at the worst place.
@@ -39,10 +39,10 @@ class Limits:
 
     ratio: float = 0.85
     misfit: float = 0.5
-    ghost: float = 0.18
-    leftover: float = 0.3
+    ghost: float = 0.22
+    leftover: float = 0.22
     change: float = 0.6
-    doubt: float = 0.15
+    likeness: float = 0.03
     sigma: float = 2.2
     background: float = 18.0
     worst: float = 38.0
@@ -118,7 +118,7 @@ def find_faults(answer: Answer, sight: Sight, limits: Limits = LIMITS) -> list[s
 
 
 def _place_faults(answer: Answer, place: Seen, limits: Limits) -> list[str]:
-    if place.untouched < place.right:
+    if place.untouched < min(place.right, 1.1 * place.wrong + 0.01):
         return ["not edited"]
     if place.right > limits.ratio * place.wrong:
         return [f"the place shows {_words(place.look.color, place.look.kind)}"]
@@ -130,9 +130,7 @@ def _place_faults(answer: Answer, place: Seen, limits: Limits) -> list[str]:
 
 
 def _changed(kept: Kept, limits: Limits) -> bool:
-    if kept.change > limits.change:
-        return True
-    return kept.change > limits.doubt and kept.own > kept.other
+    return kept.change > limits.change or kept.own - kept.other > limits.likeness * kept.energy
 
 
 def _words_of(kept: Kept) -> str:

@@ -41,7 +41,8 @@ class Seen:
         bare: Distance to the bare place.
         untouched: Distance to the source.
         signal: How far apart source and right picture are.
-        ghost: Share of the old thing that shines through: the picture's component from right picture to source.
+        ghost: Share of the old thing that shines through: how far the picture is on the way from the right picture
+            to the source, at the old thing's pixels.
         leftover: The same only where the right picture shows the bare place.
     """
 
@@ -64,7 +65,8 @@ class Kept:
         look: The nearest candidate.
         own: Distance to the thing itself.
         other: Distance to the nearest other candidate or the bare place.
-        change: Difference to the source, as a share of the thing's own difference to the bare place.
+        change: Difference to the source, as a share of the energy.
+        energy: The thing's own difference to the bare place.
     """
 
     index: int
@@ -72,6 +74,7 @@ class Kept:
     own: float
     other: float
     change: float
+    energy: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,10 +266,8 @@ def _see_place(
         right_picture, covered = _drawn(looks, k, int(distances[k].argmin()), foot, moved[1])
         picture, source, bare = moved[0], moved[2], moved[1]
     look = LOOKS[int(best.argmin())] if best.min() < 0 else BARE
-    pull, miss = (source - right_picture)[zone], (picture - right_picture)[zone]
-    signal = float((pull**2).sum())
-    left = zone & ~binary_dilation(covered) & truth.footprints[answer.thing]
-    rest, there = (source - bare)[left], (picture - bare)[left]
+    signal = float(((source - right_picture)[zone] ** 2).sum())
+    old = zone & truth.footprints[answer.thing]
     seen = Seen(
         look=look,
         right=right,
@@ -274,10 +275,17 @@ def _see_place(
         bare=to_bare,
         untouched=untouched,
         signal=signal,
-        ghost=float((pull * miss).sum()) / max(signal, 1e-6),
-        leftover=float((rest * there).sum()) / max(float((rest**2).sum()), 1e-6) if (rest**2).sum() > 1 else 0.0,
+        ghost=_component(picture, right_picture, source, old),
+        leftover=_component(picture, bare, source, old & ~binary_dilation(covered)),
     )
     return seen, covered
+
+
+def _component(picture: Floats, start: Floats, end: Floats, where: Mask) -> float:
+    """How far a picture has gone from start to end, at some pixels; 0 where these hardly differ."""
+    way, gone = (end - start)[where], (picture - start)[where]
+    length = float((way**2).sum())
+    return float((way * gone).sum()) / length if length > 1 else 0.0
 
 
 def _drawn(looks: DrawnLooks, k: int, shift: int, foot: tuple[int, int], bare: Floats) -> tuple[Floats, Mask]:
@@ -325,6 +333,7 @@ def _see_kept(
         own=max(0.0, min(change, to_bare + float(best[own]))),
         other=max(0.0, to_bare + min(0.0, float(others.min()))),
         change=change / max(energy, 1e-6),
+        energy=energy,
     )
 
 
