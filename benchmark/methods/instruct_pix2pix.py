@@ -71,6 +71,7 @@ class InstructPix2Pix:
         self._pipeline = pipeline.to(device)
         self._options = options
         self._multiple = pipeline.vae_scale_factor
+        self._text_guidance, self._image_guidance = options.guidance_scale, options.image_guidance_scale
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult]:
         """Edit a batch; requests of one working size go through the UNet together, and keep that size."""
@@ -84,8 +85,8 @@ class InstructPix2Pix:
                 prompt=[r.instruction for r in group],
                 image=[to_working_size(r.image, size) for r in group],
                 num_inference_steps=options.steps,
-                guidance_scale=options.guidance_scale,
-                image_guidance_scale=options.image_guidance_scale,
+                guidance_scale=self._text_guidance,
+                image_guidance_scale=self._image_guidance,
                 generator=torch_generators([r.seed for r in group]),
             ).images
             results.update((place, EditResult(image=image)) for place, image in zip(places, images, strict=True))

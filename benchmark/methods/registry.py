@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.methods.http import OPENAI_IMAGES, PLAIN_HTTP
+from benchmark.methods.instruct_diffusion import INSTRUCT_DIFFUSION
 from benchmark.methods.instruct_pix2pix import INSTRUCT_PIX2PIX, MAGICBRUSH
 from benchmark.methods.modern import MODERN
 from benchmark.methods.outputs import OUTPUTS
@@ -26,6 +27,7 @@ METHODS: dict[str, MethodSpec] = {
         ORACLE_TARGET,
         INSTRUCT_PIX2PIX,
         MAGICBRUSH,
+        INSTRUCT_DIFFUSION,
         *MODERN,
         SMARTEDIT_7B,
         SMARTEDIT_13B,
