@@ -3,8 +3,11 @@
 import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 
+from reason_edit.files import write_text
+from smartedit.miniature import formats
 from smartedit.miniature.benchmark_set import EDITION
 from smartedit.miniature.folders import DatasetFolderError, claimed
 from smartedit.miniature.formats import coco, instructpix2pix, magicbrush, reasonseg, refer, synthetic, texts
@@ -49,6 +52,7 @@ CORPORA: dict[str, Corpus] = {
 }
 """What can be written; `coco` holds the pictures, detections and COCO-Stuff maps that others refer to."""
 
+SOURCES = "sources.toml"
 NEED_COCO = {"refcoco", "grefcoco", "llava"}
 
 
@@ -59,6 +63,8 @@ def write_corpora(
     on_written: Callable[[str], None] = lambda name: None,
 ) -> None:
     """Write the corpora; the same arguments give the same bytes, and what is complete is kept.
+
+    All of them together come with a `sources.toml` for `smartedit manifest build`.
 
     Args:
         out: The folder; new, empty, or an unfinished one of the same settings.
@@ -79,3 +85,5 @@ def write_corpora(
             if not (out / CORPORA[name].last(stock)).is_file():
                 CORPORA[name].write(out, stock)
             on_written(name)
+        if not only and not (out / SOURCES).is_file():
+            write_text(out / SOURCES, resources.files(formats).joinpath(SOURCES).read_text(encoding="utf-8"))

@@ -19,7 +19,11 @@ from typer.testing import CliRunner
 
 from reason_edit.schema import Category
 from smartedit.commands.miniature import app
+from smartedit.config.loading import load_tree
+from smartedit.config.sources import ManifestConfig
+from smartedit.data.build import build_manifest
 from smartedit.data.examples import Rejection, TrainingExample
+from smartedit.data.manifest import Manifest
 from smartedit.data.masks import decode_mask
 from smartedit.data.sources import (
     cc12m,
@@ -320,3 +324,11 @@ def test_single_sets_bring_the_pictures_along(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["corpora", str(out), "--scenes", "4"])
     assert result.exit_code == 1
     assert "other settings" in result.output
+
+
+def test_they_come_with_sources_of_a_manifest(corpora: Path, tmp_path: Path) -> None:
+    tree = load_tree(ManifestConfig, source=corpora / "sources.toml")
+    report = build_manifest(tree, tmp_path, data_root=corpora)
+    manifest = Manifest(report.manifest)
+    assert set(manifest.sizes) == set(tree.sources) and all(manifest.sizes.values())
+    assert not any(manifest.rejections.values())
