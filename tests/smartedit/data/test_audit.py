@@ -251,3 +251,25 @@ def test_near_search_by_buckets_misses_nothing_that_shares_a_band() -> None:
     picture = scene(9)
     near = find_near([views(picture)], prints)
     assert len(near.first) == 0
+
+
+def test_an_image_model_finds_neighbours(folder: Path, tmp_path: Path) -> None:
+    from transformers import ViTConfig, ViTImageProcessor, ViTModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes)).save_pretrained(tmp_path / "model")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "model")
+    options = AuditOptions(cache=tmp_path, inside_threshold=None, image_model=str(tmp_path / "model"), similarity=-1.0)
+    manifest = Manifest(folder / "out")
+    found = audit_manifest(manifest, folder / "benchmark", options)
+    alike = [o for o in found.overlaps if o.kind is Kind.ALIKE]
+    known = {(o.row, o.role, o.other_id) for o in found.overlaps if o.kind in (Kind.EXACT, Kind.NEAR)}
+    assert len(alike) == 60 * 8 - len(known)
+    assert not {(o.row, o.role, o.other_id) for o in alike} & known
+    assert all(-1 <= o.score <= 1.0001 for o in alike) and len({round(o.score, 6) for o in alike}) > 100
+    vectors = sorted(tmp_path.glob("vectors-*.npy"))
+    before = [path.stat().st_mtime_ns for path in vectors]
+    assert audit_manifest(manifest, folder / "benchmark", options) == found
+    assert vectors and [path.stat().st_mtime_ns for path in vectors] == before
+    with pytest.raises(ValueError, match="no image model of transformers"):
+        audit_manifest(manifest, folder / "benchmark", AuditOptions(cache=tmp_path, image_model=str(folder)))
