@@ -98,7 +98,7 @@ class Protocol:
 _SMARTEDIT = Protocol(
     name="smartedit-v1",
     summary="The SmartEdit authors' script, number for number: 256 px, soft masks, zero fill, means over the whole "
-    "picture, SSIM without its 5-pixel border, LPIPS SqueezeNet, CLIP ViT-L/14 on the box crop.",
+    "picture, SSIM without its 5-pixel border, LPIPS SqueezeNet, CLIP (ViT-L/14 unless named below) on the box crop.",
     resolution=256,
     upright=False,
     mask_threshold=None,
@@ -121,8 +121,8 @@ _POSITIONAL = replace(
 
 _STRICT = Protocol(
     name="strict-v1",
-    summary="256 px, masks cut at 128, every background metric averaged over background pixels only, CLIP ViT-L/14 on "
-    "the whole box padded to a square.",
+    summary="256 px, masks cut at 128, every background metric averaged over background pixels only, CLIP (ViT-L/14 "
+    "unless named below) on the whole box padded to a square.",
     resolution=256,
     upright=True,
     mask_threshold=128,
