@@ -6,18 +6,28 @@ python benchmarks/audit_speed.py million [--rows 1000000]
 
 import argparse
 import io
+import resource
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image, ImageEnhance, ImageOps
 
+from reason_edit.tables import write_arrow
 from smartedit.data.agreement import AGREEMENT, best_agreement
-from smartedit.data.audit import INSIDE_THRESHOLD
+from smartedit.data.audit import INSIDE_THRESHOLD, AuditOptions, audit_manifest
+from smartedit.data.columns import SCHEMA as MANIFEST_SCHEMA
+from smartedit.data.columns import examples_to_batch
 from smartedit.data.duplicates import Prints, find_exact, find_near, find_near_inside, same_groups
+from smartedit.data.examples import ImageRef, Storage, Task, TrainingExample
+from smartedit.data.fingerprint_cache import SCHEMA, SHARD, _keys, find_pictures_of
 from smartedit.data.fingerprints import Views, fingerprint, views
+from smartedit.data.manifest import Manifest
+from smartedit.data.row_groups import RowGroupWriter
 
 LONGEST = 512
 
@@ -141,6 +151,60 @@ def measure_million(rows: int, samples: int = 219) -> None:
     say(f"inside in {time.perf_counter() - started:.1f} s, {len(inside.pairs.first)} pairs")
 
 
+def measure_audit(rows: int, benchmark: Path) -> None:
+    """A whole audit of a manifest whose fingerprints are known: random ones, in a manifest over one Parquet file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "pictures.parquet").touch()
+        write_manifest(folder, rows)
+        manifest = Manifest(folder / "manifest.parquet")
+        pictures = find_pictures_of(manifest)
+        keys = _keys(pictures.refs, folder)
+        generator = np.random.default_rng(0)
+        for start in range(0, len(keys), SHARD):
+            part = keys[start : start + SHARD]
+            columns = {
+                width: pa.FixedSizeBinaryArray.from_buffers(
+                    pa.binary(width), len(part), [None, pa.py_buffer(generator.bytes(width * len(part)))]
+                )
+                for width in (32, 16)
+            }
+            other = pa.array([generator.bytes(16) for _ in range(len(part))], pa.binary(16))
+            values = [part, columns[32], columns[16], other, pa.array([False] * len(part))]
+            write_arrow(folder / "cache" / f"{start}.parquet", pa.table(values, schema=SCHEMA))
+        started, used = time.perf_counter(), time.process_time()
+        found = audit_manifest(manifest, benchmark, AuditOptions(cache=folder / "cache"))
+        seconds, cpu = time.perf_counter() - started, time.process_time() - used
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        say(f"audit of {rows} rows against {found.samples}: {seconds:.0f} s, {cpu:.0f} CPU s, {peak:.0f} MB")
+
+
+def write_manifest(folder: Path, rows: int) -> None:
+    """A manifest of edits over the rows of one Parquet file."""
+    words = ("red", "green", "blue", "small", "big", "left", "right", "wooden", "shiny", "old")
+    with RowGroupWriter(folder / "manifest.parquet", MANIFEST_SCHEMA) as writer:
+        for start in range(0, rows, 4096):
+            examples = [
+                TrainingExample(
+                    example_id=f"pairs/{number}",
+                    source="pairs",
+                    task=Task.EDIT,
+                    image=ImageRef(storage=Storage.PARQUET, path="pictures.parquet", row=number, column="a"),
+                    instructions=(
+                        f"make thing {number % 9973} look {words[number % 10]} and {words[number // 10 % 10]}",
+                    ),
+                    split="train",
+                    license="none",
+                    terms="none",
+                )
+                for number in range(start, min(start + 4096, rows))
+            ]
+            writer.add(examples_to_batch(examples))
+        metadata = {"schema_version": "1", "root": ".", "sources": '["pairs"]', "label_names": "{}"}
+        metadata |= {"counts": f'{{"pairs": {{"edit": {rows}}}}}'}
+        writer.add_metadata({f"smartedit.{name}": value for name, value in metadata.items()})
+
+
 def main() -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,9 +213,14 @@ def main() -> None:
     copying.add_argument("folders", nargs="+", type=Path)
     copying.add_argument("--most", type=int, default=60, help="pictures of a folder")
     commands.add_parser("million").add_argument("--rows", type=int, default=1_000_000)
+    auditing = commands.add_parser("audit")
+    auditing.add_argument("benchmark", type=Path)
+    auditing.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     if arguments.what == "million":
         measure_million(arguments.rows)
+    if arguments.what == "audit":
+        measure_audit(arguments.rows, arguments.benchmark)
     for folder in getattr(arguments, "folders", ()):
         measure_copies(folder, arguments.most)
 
