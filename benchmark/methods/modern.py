@@ -101,8 +101,8 @@ class DiffusersEditor:
         if row.buckets == "resolutions":
             aspect = image.width / image.height
             return min(self._pipeline.resolutions, key=lambda s: abs(s[0] / s[1] - aspect))  # type: ignore[no-any-return]
-        if row.buckets == "vae_image_processor":
-            height, width = self._pipeline.vae_image_processor.get_default_height_width(image)
+        if row.buckets is not None:
+            height, width = getattr(self._pipeline, row.buckets).get_default_height_width(image)
             return width, height
         if options.resolution == "own":
             return None

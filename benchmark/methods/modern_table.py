@@ -69,7 +69,7 @@ class EditingPipeline:
     resolution: ResolutionPolicy = "area"
     side: int = 1024
     multiple: int = 16
-    buckets: Literal["resolutions", "vae_image_processor"] | None = None
+    buckets: Literal["resolutions", "vae_image_processor", "image_processor"] | None = None
     sized: bool = True
     area_argument: str | None = None
     longest_argument: str | None = None
@@ -286,7 +286,7 @@ EDITING_PIPELINES: tuple[EditingPipeline, ...] = (
         steps=30,
         guidance=4.0,
         resolution="own",
-        buckets="vae_image_processor",
+        buckets="image_processor",
         sized=False,
         image_argument="images",
         image_form="list",

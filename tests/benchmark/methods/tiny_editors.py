@@ -8,6 +8,7 @@ import diffusers
 import torch
 import transformers
 
+from tests.benchmark.methods.tiny_qwen3_editors import QWEN3_BUILDERS
 from tests.benchmark.methods.tiny_words import qwen_processor, qwen_tokenizer, t5_tokenizer, vision_ids
 from tests.benchmark.tiny_pipeline import tiny_tokenizer
 
@@ -376,6 +377,7 @@ BUILDERS: dict[str, Callable[[Path], Any]] = {
     "bria-fibo-edit": fibo,
     "chronoedit": chronoedit,
     "kandinsky5-edit": kandinsky5,
+    **QWEN3_BUILDERS,
 }
 """A maker of a pipeline by the method that runs it."""
 
