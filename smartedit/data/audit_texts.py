@@ -83,6 +83,9 @@ def find_shared(table: TextTable, instructions: Sequence[str]) -> list[TextMatch
     for number, text in enumerate(table.unique.to_pylist()):
         same = by_text.get(text, []) if text else []
         matches += [TextMatch(text=number, other=other, similarity=1.0) for other in same]
+        words = text.split()
+        if not any(gram in by_gram for gram in zip(words, words[1:], words[2:], strict=False)):
+            continue
         own = _grams(text)
         common = Counter(other for gram in own for other in by_gram.get(gram, ()))
         similar = [(n / (len(own) + len(grams[other]) - n), other) for other, n in common.items() if other not in same]

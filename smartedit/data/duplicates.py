@@ -62,19 +62,20 @@ def find_near(queries: list[Views], prints: Prints, threshold: int = THRESHOLD) 
         words = getattr(prints, name)[usable]
         asked = np.stack([getattr(query, name) for query in queries])
         asked = np.concatenate([asked, asked ^ MIRROR], axis=1)
+        each = asked.shape[1]
+        asked = asked.reshape(-1, 2)
         for start in range(0, len(words), BLOCK):
-            low = np.ascontiguousarray(words[start : start + BLOCK, 0])
-            high = np.ascontiguousarray(words[start : start + BLOCK, 1])
-            for number, views in enumerate(asked):
-                for view in views:
-                    bits = np.bitwise_count(low ^ view[0])
-                    near = np.flatnonzero(bits <= threshold)
-                    if len(near) == 0:
-                        continue
-                    distances = bits[near] + np.bitwise_count(high[near] ^ view[1])
-                    for place in np.flatnonzero(distances <= threshold):
-                        key = number, int(usable[start + near[place]])
-                        found[key] = min(found.get(key, threshold), int(distances[place]))
+            low, high = (np.ascontiguousarray(words[start : start + BLOCK, i]) for i in range(2))
+            mixed, bits, more = np.empty_like(low), np.empty(len(low), np.uint8), np.empty(len(low), np.uint8)
+            for number, view in enumerate(asked):
+                np.bitwise_count(np.bitwise_xor(low, view[0], out=mixed), out=bits)
+                np.bitwise_count(np.bitwise_xor(high, view[1], out=mixed), out=more)
+                np.add(bits, more, out=bits)
+                if bits.min() > threshold:  # nearly always
+                    continue
+                for place in np.flatnonzero(bits <= threshold):
+                    key = number // each, int(usable[start + place])
+                    found[key] = min(found.get(key, threshold), int(bits[place]))
     keys = sorted(found)
     return _pairs(np.array([(a, b, found[a, b]) for a, b in keys], dtype=np.int64).reshape(-1, 3))
 
