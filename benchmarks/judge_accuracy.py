@@ -23,7 +23,7 @@ from smartedit.miniature.benchmark_set import FOLDERS, Answer, benchmark_cases, 
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.judge import judge_edit
 from smartedit.miniature.planted import plant
-from smartedit.miniature.seeing import truth_of
+from smartedit.miniature.scene_truth import truth_of
 
 Count = Counter[tuple[str, str]]
 Floats = NDArray[np.float64]

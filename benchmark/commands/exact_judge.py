@@ -14,7 +14,7 @@ from benchmark.runs import Run
 from reason_edit.rating.study import Answer
 from smartedit.miniature import benchmark_set
 from smartedit.miniature.judge import PROTOCOL, AnswersError, judge_edit, read_answers, scenes_hash
-from smartedit.miniature.seeing import Truth, WrongScene, truth_of
+from smartedit.miniature.scene_truth import Truth, WrongScene, truth_of
 
 
 def build_exact_judge(run: Run, options: JudgeOptions) -> Judge:

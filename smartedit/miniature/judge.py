@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from reason_edit.tables import read_rows
 from smartedit.miniature.benchmark_set import Answer
-from smartedit.miniature.seeing import Kept, Seen, Sight, Truth, look_at
+from smartedit.miniature.scene_truth import Truth
+from smartedit.miniature.seeing import Kept, Seen, Sight, look_at
 
 PROTOCOL = "judge-exact-v1"
 """Changes whenever a picture could get another verdict."""

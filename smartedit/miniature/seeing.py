@@ -1,23 +1,19 @@
 """What an edited picture of a known scene shows: measured against everything that could be drawn in its places."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from smartedit.miniature.benchmark_set import Answer
-from smartedit.miniature.candidates import LOOKS, SIDE, DrawnLooks, Floats, Look, compare_looks, drawn_looks, shrink
-from smartedit.miniature.drawing import draw
+from smartedit.miniature.candidates import LOOKS, SIDE, DrawnLooks, Floats, Look, compare_looks, drawn_looks
+from smartedit.miniature.registering import Mask, blurred, framed, moved, register
+from smartedit.miniature.scene_truth import Truth
 from smartedit.miniature.scenes import Thing
 
-Mask = NDArray[np.bool_]
 Compared = tuple[DrawnLooks, Floats, tuple[int, int], list[Floats]]
-
-SIGMAS = (0.0, 0.4, 0.7, 1.0, 1.4, 1.9, 2.5, 3.2)
-"""Blurs that are tried, in pixels of the frame."""
 
 SCALES = (0.85, 0.92, 1.0, 1.08, 1.16)
 """Heights at which a new thing may be drawn, as shares of the old one's."""
@@ -98,59 +94,17 @@ class Sight:
     worst: float
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """A sample's pictures in the frame, in [0, 1], without and with blur: source, and source without any thing."""
-
-    source: Floats
-    empty: Floats
-    footprints: Mask
-    target_footprint: Mask
-    side: int
-
-    @property
-    def zone(self) -> Mask:
-        """Where an edit may change the picture."""
-        return np.asarray(binary_dilation(self.target_footprint, iterations=3))
-
-
-class WrongScene(ValueError):
-    """The source picture is not the one that the answers describe."""
-
-
-def truth_of(answer: Answer, source: NDArray[np.uint8]) -> Truth:
-    """Draw what the judge must know of a sample.
-
-    Args:
-        answer: The sample.
-        source: Its source picture.
-
-    Raises:
-        WrongScene: The source does not show the scene of the answer.
-    """
-    side = source.shape[0]
-    drawn = draw(answer.before, side)
-    if drawn.image.shape != source.shape or np.abs(drawn.image.astype(int) - source).mean() > 4:
-        raise WrongScene("the source picture is not the scene that answers/scenes.parquet describes")
-    empty = draw(replace(answer.before, things=()), side).image
-    footprints = np.stack([shrink(f.astype(np.float32)) > 0.02 for f in drawn.footprints])
-    edited = footprints[answer.thing].copy()
-    if answer.new_kind is not None:
-        edited |= shrink(draw(answer.after, side).footprints[answer.thing].astype(np.float32)) > 0.02
-    return Truth(_unit(source), _unit(empty), footprints, edited, side)
-
-
 def look_at(answer: Answer, truth: Truth, edited: NDArray[np.uint8]) -> Sight:
     """Measure one edited picture.
 
     Args:
         answer: The sample.
-        truth: From `truth_of`.
+        truth: From `scene_truth.truth_of`.
         edited: uint8 H x W x 3 of any size.
     """
     outside = ~truth.zone
-    picture, shift, sigma = _registered(_unit(edited), truth.source, outside)
-    source, empty = _blurred(truth.source, sigma), _blurred(truth.empty, sigma)
+    picture, shift, sigma = register(framed(edited), truth.source, outside)
+    source, empty = blurred(truth.source, sigma), blurred(truth.empty, sigma)
     bare = _without(source, empty, truth, answer.thing, sigma)
     place, covered = _see_place(answer, truth, picture, source, bare, sigma)
     zone = truth.zone | binary_dilation(covered, iterations=2)
@@ -166,45 +120,9 @@ def look_at(answer: Answer, truth: Truth, edited: NDArray[np.uint8]) -> Sight:
     return Sight(sigma=sigma, shift=shift, place=place, kept=kept, background=background, worst=worst)
 
 
-def _unit(picture: NDArray[np.uint8]) -> Floats:
-    """A picture in the frame, in [0, 1]."""
-    return np.asarray(shrink(picture) / 255, np.float32)
-
-
-def _blurred(picture: Floats, sigma: float) -> Floats:
-    if sigma == 0:
-        return picture
-    return np.asarray(gaussian_filter(picture, sigma, axes=(0, 1), mode="nearest", truncate=3), np.float32)
-
-
-def _moved(picture: Floats, right: float, down: float) -> Floats:
-    matrix = np.array([[1, 0, right], [0, 1, down]], np.float32)
-    moved = cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.float32)
-
-
-def _registered(picture: Floats, source: Floats, outside: Mask) -> tuple[Floats, tuple[float, float], float]:
-    """Take back a small shift of the whole picture, and find the blur that makes the source most like it."""
-    steps = np.arange(-1.5, 1.51, 0.5)
-    soft, inner = _blurred(source, 0.7), outside[3:-3, 3:-3]
-
-    def miss(a: Floats, b: Floats) -> float:
-        return float(((a - b)[3:-3, 3:-3][inner] ** 2).sum())
-
-    shifts = [(float(x), float(y)) for x in steps for y in steps]
-    losses = [miss(_moved(soft, *shift), picture) for shift in shifts]
-    right, down = shifts[int(np.argmin(losses))]
-    # The picture stays as it is unless a shift explains much: a wrong background must not be moved into place.
-    if min(losses) > 0.8 * losses[shifts.index((0.0, 0.0))]:
-        right, down = 0.0, 0.0
-    picture = _moved(picture, -right, -down) if (right, down) != (0.0, 0.0) else picture
-    sigma = min(SIGMAS, key=lambda s: miss(_blurred(source, s), picture))
-    return picture, (right, down), sigma
-
-
 def _without(source: Floats, empty: Floats, truth: Truth, index: int, sigma: float) -> Floats:
     """The source without one thing."""
-    where = _blurred(truth.footprints[index].astype(np.float32), max(sigma, 0.3))[:, :, None]
+    where = blurred(truth.footprints[index].astype(np.float32), max(sigma, 0.3))[:, :, None]
     shown = np.where(truth.footprints[index][:, :, None], 1.0, np.minimum(1.0, 2 * where)).astype(np.float32)
     return np.asarray(source * (1 - shown) + empty * shown, np.float32)
 
@@ -215,11 +133,11 @@ def _distances(
     """All candidates at a thing's place, for each height; the pictures are moved so that it stands on a pixel."""
     x, y = thing.x * SIDE, thing.y * SIDE
     foot = (round(y), round(x))
-    moved = [_moved(p, foot[1] - x, foot[0] - y) for p in pictures]
+    placed = [moved(p, foot[1] - x, foot[0] - y) for p in pictures]
     found: list[Compared] = []
     for height in heights:
         looks = drawn_looks(height, side, thing.in_mirror, sigma)
-        found.append((looks, compare_looks(looks, moved[0], moved[1], foot, reach), foot, moved))
+        found.append((looks, compare_looks(looks, placed[0], placed[1], foot, reach), foot, placed))
     return found
 
 
@@ -262,9 +180,9 @@ def _see_place(
         wrong = min(wrong, to_bare)
         k = int(np.flatnonzero(accepted)[best[accepted].argmin()])
         h = int(nearest[:, k].argmin())
-        looks, distances, foot, moved = found[h]
-        right_picture, covered = _drawn(looks, k, int(distances[k].argmin()), foot, moved[1])
-        picture, source, bare = moved[0], moved[2], moved[1]
+        looks, distances, foot, placed = found[h]
+        right_picture, covered = _drawn(looks, k, int(distances[k].argmin()), foot, placed[1])
+        picture, source, bare = placed[0], placed[2], placed[1]
     look = LOOKS[int(best.argmin())] if best.min() < 0 else BARE
     signal = float(((source - right_picture)[zone] ** 2).sum())
     old = zone & truth.footprints[answer.thing]

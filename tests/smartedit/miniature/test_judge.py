@@ -13,8 +13,8 @@ from smartedit.miniature.candidates import FOOT, LOOKS, SIDE, compare_looks, dra
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.judge import AnswersError, judge_edit, read_answers, scenes_hash
 from smartedit.miniature.planted import plant
+from smartedit.miniature.scene_truth import WrongScene, truth_of
 from smartedit.miniature.scenes import replaced
-from smartedit.miniature.seeing import WrongScene, truth_of
 
 
 def source_of(folder: Path, answer: Answer) -> np.ndarray:
