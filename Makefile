@@ -15,6 +15,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/smartedit-bench evaluate --method copy-input --method oracle-inpaint --method oracle-target --run runs/demo
+	$(BIN)/smartedit-bench judge runs/demo --judge exact
+	$(BIN)/smartedit-bench report runs/demo
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
