@@ -28,7 +28,11 @@ root = "clip-filtered-dataset"
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     folder = tmp_path_factory.mktemp("disjoint")
-    write_corpora(folder / "data", Stock(seed=0, count=12, size=64, synthetic=18), ["refcoco", "magicbrush-hub", "instructpix2pix"])
+    write_corpora(
+        folder / "data",
+        Stock(seed=0, count=12, size=64, synthetic=18),
+        ["refcoco", "magicbrush-hub", "instructpix2pix"],
+    )
     (folder / "sources.toml").write_text(f'root = "data"\n{SOURCES}')
     config = load_tree(ManifestConfig, source=folder / "sources.toml")
     return Manifest(build_manifest(config, folder / "out", data_root=folder / "data").manifest)
