@@ -1,12 +1,12 @@
 """`smartedit synth`: the data factory without Prefect, stage by stage or from pictures to set."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from smartedit.commands.plain_errors import plain_words
 
 app = typer.Typer(no_args_is_help=True, help="Make synthetic editing pairs from pictures.")
 
@@ -16,15 +16,10 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting,
 ShortOption = Annotated[bool, typer.Option("--allow-short", help="Succeed though a quota is not met.")]
 
 
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """A user's mistake, or a full disk, as one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+@app.callback()
+def speak() -> None:
+    """Let the stages say on the error stream how far they are."""
+    logging.getLogger("smartedit.synthesis").setLevel(logging.INFO)
 
 
 @app.command()
@@ -37,7 +32,7 @@ def run(
     allow_short: ShortOption = False,
 ) -> None:
     """From a folder of pictures to the finished set."""
-    with _plain_errors():
+    with plain_words():
         from smartedit.config.synthesis import load_synthesis
         from smartedit.synthesis.pipeline import prepare, work
         from smartedit.synthesis.run_folder import STAGES
@@ -59,7 +54,7 @@ def stage(
     shard: Annotated[int | None, typer.Option(help="Only this shard.")] = None,
 ) -> None:
     """Do one stage of a run that was started."""
-    with _plain_errors():
+    with plain_words():
         from smartedit.synthesis.pipeline import work
         from smartedit.synthesis.run_folder import STAGES, RunFolder, RunFolderError
 
@@ -72,7 +67,7 @@ def stage(
 @app.command()
 def select(out: RunArgument, setting: SetOption = None, allow_short: ShortOption = False) -> None:
     """Choose the set anew, with review decisions and other thresholds or quotas (`--set quotas.color=20`)."""
-    with _plain_errors():
+    with plain_words():
         from smartedit.synthesis.finish import change_selection
 
         if setting:
@@ -87,7 +82,7 @@ def review(
     limit: Annotated[int | None, typer.Option(help="The first so many.")] = None,
 ) -> None:
     """Write the review sheet; put the decisions.json that it saves into the run folder, then `synth select`."""
-    with _plain_errors():
+    with plain_words():
         from smartedit.synthesis.review import write_review_sheet
 
         typer.echo(str(write_review_sheet(out, everything=everything, limit=limit)))
@@ -99,7 +94,7 @@ def export(
     target: Annotated[Path | None, typer.Option("--out", help="Where the set goes; RUN/set if not given.")] = None,
 ) -> None:
     """Write the chosen set: Parquet and PNG, the authors' layout, a datasets folder, DATA_CARD.md."""
-    with _plain_errors():
+    with plain_words():
         from smartedit.synthesis.export import export as write_set
 
         typer.echo(str(write_set(out, target)))
@@ -108,7 +103,7 @@ def export(
 @app.command()
 def funnel(out: RunArgument) -> None:
     """Show how many candidates reached each stage and why the others did not."""
-    with _plain_errors():
+    with plain_words():
         from smartedit.synthesis.funnel import funnel_markdown, measure_funnel
         from smartedit.synthesis.run_folder import RunFolder
 

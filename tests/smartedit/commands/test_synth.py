@@ -84,3 +84,10 @@ def test_help_does_not_import_what_it_does_not_need() -> None:
         "sys.exit(str(heavy) if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_it_says_how_far_it_is(drawn: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from smartedit.cli import main; main()", "synth"]
+    options = arguments(drawn, tmp_path / "run", "--allow-short")
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    assert "propose 00000" in done.stderr and "score 00000" in done.stderr
