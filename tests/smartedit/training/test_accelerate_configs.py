@@ -1,0 +1,64 @@
+"""The configuration files for accelerate: it reads them as `accelerate launch` does, and they name layers there are."""
+
+from importlib import resources
+from typing import Any
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DistributedType
+from accelerate.utils.dataclasses import get_module_class_from_name
+
+from smartedit.config.model import load_model_config
+from smartedit.model.build import build_model
+
+FOLDER = resources.files("smartedit.presets") / "accelerate"
+KINDS = {
+    "single": DistributedType.NO,
+    "multi-gpu": DistributedType.MULTI_GPU,
+    "fsdp-7b": DistributedType.FSDP,
+    "fsdp-13b": DistributedType.FSDP,
+    "zero2-7b": DistributedType.DEEPSPEED,
+    "zero2-13b": DistributedType.DEEPSPEED,
+}
+
+
+def test_all_that_ship_are_known() -> None:
+    assert {p.name for p in FOLDER.iterdir()} == {f"{name}.yaml" for name in KINDS}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_accelerate_reads_it(name: str) -> None:
+    config = load_config_from_file(str(FOLDER / f"{name}.yaml"))
+    assert config.distributed_type == KINDS[name]
+    assert config.num_processes == (1 if name == "single" else 8)
+
+
+def launched(name: str) -> Any:
+    """What `accelerate launch` makes of a file."""
+    arguments = launch_command_parser().parse_args(["--config_file", str(FOLDER / f"{name}.yaml"), "train.py"])
+    return _validate_launch_command(arguments)[0]
+
+
+@pytest.mark.parametrize("name", ["fsdp-7b", "fsdp-13b"])
+def test_sharded_layers_are_those_of_the_model(name: str) -> None:
+    arguments = launched(name)
+    assert arguments.use_fsdp and arguments.fsdp_version == 2 and arguments.mixed_precision == "bf16"
+    assert arguments.fsdp_reshard_after_forward is (name == "fsdp-13b")
+    with torch.device("meta"):
+        model = build_model(load_model_config(name.replace("fsdp", "smartedit")))
+    layers = arguments.fsdp_transformer_layer_cls_to_wrap.split(",")
+    assert [layer for layer in layers if get_module_class_from_name(model, layer) is None] == []
+    wrapped = tuple(get_module_class_from_name(model, layer) for layer in layers)
+    inside = sum(p.numel() for m in model.modules() if isinstance(m, wrapped) for p in m.parameters())
+    assert inside > 0.9 * sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["zero2-7b", "zero2-13b"])
+def test_zero2_clips_and_leaves_the_schedule_to_the_loop(name: str) -> None:
+    arguments = launched(name)
+    assert arguments.use_deepspeed and arguments.zero_stage == 2 and arguments.mixed_precision == "bf16"
+    assert arguments.gradient_clipping == 1.0
+    assert "scheduler" not in (FOLDER / f"{name}.yaml").read_text().replace("No scheduler", "")
+    assert arguments.deepspeed_config_file is None
