@@ -34,7 +34,7 @@ def parse_json(content: bytes, name: str) -> Any:
             return json.loads(content.decode(encoding))
         except UnicodeDecodeError:
             continue
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also numbers of thousands of digits
             raise FaultyRecordError(Reason.BAD_JSON, f"{name}: no valid JSON ({error})") from error
     raise FaultyRecordError(Reason.BAD_ENCODING, f"{name}: neither UTF-8 nor cp1252")
 
@@ -74,8 +74,8 @@ def iter_json_array(path: Path) -> Iterator[Any]:
                     return
                 if mark != ",":
                     raise json.JSONDecodeError("a comma was expected" if mark else "the array breaks off", text.held, 0)
-        except (json.JSONDecodeError, RecursionError) as error:
-            what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        except (ValueError, RecursionError) as error:  # ValueError: also numbers of thousands of digits
+            what = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", str(error))
             raise SourceError(f"{path}: no valid JSON array, at element {index}: {what}") from error
 
 

@@ -73,7 +73,8 @@ class Found:
 def inside(root: Path, name: str) -> Path:
     """`root / name`, refusing names that leave the root.
 
-    Links that the user made inside the root are followed; what is refused is what a data file itself may say.
+    Links that the user made inside the root are followed; what is refused is what a data file itself may say. Ask
+    `os.path.isfile` about the result: `Path.is_file` raises for names that are too long for a disk.
 
     Raises:
         FaultyRecordError: The name is absolute, climbs up with `..`, or is no file name at all.
@@ -138,8 +139,9 @@ def find_pictures(
     """
     if image_root is not None:
         return probe(image_root, [".", *variants], lambda f: holds_pictures(f, suffixes), "folder of pictures")
-    bases = [annotation_root, *annotation_root.resolve().parents[:3]]
-    for base in bases:
+    folder = Path(os.path.abspath(annotation_root))  # the user's own folders first, then those that links lead to
+    bases = [annotation_root, *folder.parents[:3], *folder.resolve().parents[:3]]
+    for base in dict.fromkeys(bases):
         for variant in variants:
             if holds_pictures(base / variant, suffixes):
                 return base / variant

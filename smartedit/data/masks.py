@@ -98,7 +98,7 @@ def _polygon(part: Any, limit: int) -> list[float]:
         raise FaultyRecordError(Reason.BAD_POLYGON, f"a polygon of {count} numbers; three points or more make one")
     try:
         values = [float(value) for value in part]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise FaultyRecordError(Reason.BAD_POLYGON, f"a polygon of something else than numbers ({error})") from error
     if not all(-limit <= value <= limit for value in values):  # COCO's C code walks every pixel of an edge
         raise FaultyRecordError(Reason.BAD_POLYGON, "a polygon with a point far outside of the picture")

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,22 +132,50 @@ def _batches(name: str, config: SourceConfig, found: Found, data_root: Path, tal
                 rejected = []
         elif isinstance(item, TrainingExample):
             examples.append(item)
-            tally.tasks[item.task.value] += 1
             if len(examples) >= BATCH:
-                yield examples_to_batch(examples)
+                yield from _example_batches(examples, rejected, tally)
                 examples = []
         else:
             for counted in item.column("task").value_counts():
                 tally.tasks[counted["values"].as_py()] += counted["counts"].as_py()
             yield item
-    if examples:
-        yield examples_to_batch(examples)
+    yield from _example_batches(examples, rejected, tally)
     if rejected:
         yield _rejection_batch(rejected)
 
 
+def _example_batches(
+    examples: list[TrainingExample], rejected: list[Rejection], tally: Tally
+) -> Iterator[pa.RecordBatch]:
+    """Rows as a batch; those with texts that are no Unicode (half of a surrogate pair) become rejections."""
+    try:
+        batches = [examples_to_batch(examples)] if examples else []
+        kept = examples
+    except UnicodeEncodeError:
+        batches, kept = [], []
+        for example in examples:
+            try:
+                batches.append(examples_to_batch([example]))
+                kept.append(example)
+            except UnicodeEncodeError as error:
+                record_id = example.example_id.removeprefix(f"{example.source}/")
+                detail = f"a text that is no Unicode: {error.object!r}"
+                rejected.append(
+                    Rejection(source=example.source, record_id=record_id, reason=Reason.BAD_ENCODING, detail=detail)
+                )
+                tally.reasons[Reason.BAD_ENCODING.value] += 1
+    tally.tasks.update(example.task.value for example in kept)
+    yield from batches
+
+
 def _rejection_batch(rejected: list[Rejection]) -> pa.RecordBatch:
-    return to_table(rejected, Rejection).combine_chunks().to_batches()[0]
+    readable = [replace(r, record_id=_readable(r.record_id), detail=_readable(r.detail)) for r in rejected]
+    return to_table(readable, Rejection).combine_chunks().to_batches()[0]
+
+
+def _readable(text: str) -> str:
+    """A text with what is no Unicode (in names of files, for example) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _checked(

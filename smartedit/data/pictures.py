@@ -2,21 +2,45 @@
 
 import io
 import zipfile
+import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from PIL import Image
 
 from smartedit.data.examples import ImageRef, Reason, Storage
 from smartedit.data.faults import FaultyRecordError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from PIL import Image
 
 Opened = TypeVar("Opened")
 OPEN_FILES = 16
 ROW_GROUPS = 2
+PICTURE_FAULTS = (OSError, SyntaxError, ValueError, RuntimeError, MemoryError, Image.DecompressionBombError)
+"""What Pillow raises for damaged files and for such as claim to be enormous (found by damaging files of 13 formats)."""
+CONTAINER_FAULTS = (OSError, LookupError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a zip member or a cell raises: missing, damaged, encrypted, packed in an unknown way."""
+
+
+@contextmanager
+def unreadable(name: str, what: str = "picture") -> Iterator[None]:
+    """Turn whatever goes wrong with decoding a picture into a FaultyRecordError that names it."""
+    try:
+        yield
+    except FaultyRecordError:
+        raise
+    except PICTURE_FAULTS as error:
+        raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{name}: no readable {what} ({error})") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture file, from its header alone; raises FaultyRecordError."""
+    with unreadable(path.name), Image.open(path) as picture:
+        return picture.height, picture.width
 
 
 class PictureStore:
@@ -44,24 +68,18 @@ class PictureStore:
             if ref.storage is Storage.ZIP:
                 return _kept(self._zips, path, OPEN_FILES, lambda: zipfile.ZipFile(path)).read(str(ref.member))
             cell = self._cell(path, ref)
-        except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+        except CONTAINER_FAULTS as error:
             raise FaultyRecordError(Reason.MISSING_IMAGE, f"{_name(ref)}: cannot be read ({error})") from error
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise FaultyRecordError(Reason.MISSING_IMAGE, f"{_name(ref)}: the cell holds no picture")
         return content
 
-    def open(self, ref: ImageRef) -> "Image.Image":
+    def open(self, ref: ImageRef) -> Image.Image:
         """A picture as it is stored, opened by its content and not by its name; raises as `read` does."""
-        from PIL import Image, UnidentifiedImageError
-
-        try:
+        with unreadable(_name(ref)):
             picture = Image.open(io.BytesIO(self.read(ref)))
             picture.load()
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-            if isinstance(error, FaultyRecordError):
-                raise
-            raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{_name(ref)}: no readable picture ({error})") from error
         return picture
 
     def check(self, ref: ImageRef) -> None:

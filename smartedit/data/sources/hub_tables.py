@@ -4,6 +4,7 @@ Only texts are read; of the pictures no more than whether they are there, from t
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def _reference(
         path = inside(shard.path.parent, name)
     except FaultyRecordError:
         return None
-    return ImageRef(path=shared.relative(path)) if path.is_file() else None
+    return ImageRef(path=shared.relative(path)) if os.path.isfile(path) else None
 
 
 Flags = Mapping[str, "Sequence[str | None] | None"]

@@ -1,5 +1,6 @@
 """Which pictures a folder holds, however a record writes their names."""
 
+import os
 from pathlib import Path
 
 from smartedit.data.examples import Reason
@@ -21,7 +22,7 @@ class Listing:
             FaultyRecordError: The name leaves the folder, or there is no such picture.
         """
         path = inside(self.pictures, name)
-        if path.parent != self.pictures and path.is_file():
+        if path.parent != self.pictures and os.path.isfile(path):
             return path.relative_to(self.pictures).as_posix()
         if path.name not in self._names:
             raise FaultyRecordError(Reason.MISSING_IMAGE, f"{name} is not in the picture folder")

@@ -1,6 +1,7 @@
 """MagicBrush: edits that people made turn by turn, as hub shards, the makers' json files, or one flat list."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -141,7 +142,7 @@ def _picture(name: Any, session: str, pictures: Path, shared: Origin) -> ImageRe
         return None
     for folder in (inside(pictures, session) if session else pictures, pictures):
         path = inside(folder, name)
-        if path.is_file():
+        if os.path.isfile(path):
             return ImageRef(path=shared.relative(path))
     return None
 

@@ -94,9 +94,12 @@ class Folders:
     def _files(self, name: str) -> frozenset[str]:
         if self._listed[0] != name:
             folder = inside(self.root, name)
-            if not folder.is_dir():
+            if not os.path.isdir(folder):
                 raise FaultyRecordError(Reason.MISSING_FOLDER, f"the folder {name} is listed, but not there")
-            self._listed = (name, file_names(folder))
+            try:
+                self._listed = (name, file_names(folder))
+            except OSError as error:
+                raise FaultyRecordError(Reason.MISSING_FOLDER, f"the folder {name} cannot be read ({error})") from error
         return self._listed[1]
 
     def seeds(self, name: str) -> list[str]:

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from smartedit.data.annotation_files import load_json
 from smartedit.data.examples import ImageRef, MaskRle, Reason, Rejection, Task, TrainingExample
 from smartedit.data.faults import FaultyRecordError
 from smartedit.data.locations import PICTURE_SUFFIXES, Found, Origin, SourceError, file_names, probe
 from smartedit.data.masks import encode_mask
+from smartedit.data.pictures import picture_size, unreadable
 from smartedit.data.sources.origins import origin
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def _shape(shape: Any) -> tuple[str, NDArray[np.int32]]:
         raise FaultyRecordError(Reason.MISSING_FIELD, "a shape has no label")
     try:
         points = np.array(shape.get("points"), dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise FaultyRecordError(Reason.BAD_POLYGON, f"shape {shape['label']!r}: points are no numbers") from error
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise FaultyRecordError(Reason.BAD_POLYGON, f"shape {shape['label']!r} is no polygon of three points or more")
@@ -94,7 +96,7 @@ def locate(
                     raise FaultyRecordError(Reason.MISSING_IMAGE, f"{stem}.json has no picture")
                 image = pictures / by_stem[stem]
                 record = load_json(folder / f"{stem}.json")
-                height, width = _size(image)
+                height, width = picture_size(image)
                 labels = _labels(record, stem, height, width, mask_root, mask_threshold)
                 yield _example(record, labels, ImageRef(path=shared.relative(image)), shared, stem)
             except FaultyRecordError as error:
@@ -120,16 +122,6 @@ def _is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
-def _size(path: Path) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{path.name}: no readable picture ({error})") from error
-
-
 def _labels(
     record: Any, stem: str, height: int, width: int, mask_root: Path | None, threshold: int
 ) -> NDArray[np.uint8]:
@@ -139,16 +131,11 @@ def _labels(
         if not isinstance(record.get("shapes"), list):
             raise FaultyRecordError(Reason.MISSING_FIELD, f"{stem}.json has no list of shapes")
         return rasterise(record["shapes"], height, width)
-    from PIL import Image, UnidentifiedImageError
-
     for suffix in PICTURE_SUFFIXES:
         path = mask_root / f"{stem}{suffix}"
         if path.is_file():
-            try:
-                with Image.open(path) as mask:
-                    values = np.asarray(mask.convert("L"))
-            except (OSError, UnidentifiedImageError) as error:
-                raise FaultyRecordError(Reason.UNREADABLE_IMAGE, f"{path.name}: no readable mask ({error})") from error
+            with unreadable(path.name, "mask"), Image.open(path) as mask:
+                values = np.asarray(mask.convert("L"))
             if values.shape != (height, width):
                 raise FaultyRecordError(
                     Reason.SIZE_MISMATCH, f"{path.name} is {values.shape}, the picture is {(height, width)}"

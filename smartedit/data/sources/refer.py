@@ -50,7 +50,7 @@ class Instances:
                 annotations={int(a["id"]): a for a in content["annotations"]},
                 categories={int(c["id"]): str(c["name"]) for c in content.get("categories", [])},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise SourceError(f"{path}: no COCO instances file ({type(error).__name__}: {error})") from error
 
     def category(self, category_id: Any) -> str | None:
@@ -65,8 +65,10 @@ class Instances:
         try:
             name = Path(str(image["file_name"])).name
             height, width = int(image["height"]), int(image["width"])
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
             raise FaultyRecordError(Reason.MISSING_FIELD, f"image {image_id}: {error} is missing") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FaultyRecordError(Reason.BAD_RECORD, f"image {image_id}: no size in pixels ({error})") from error
         if not (0 < height <= LARGEST and 0 < width <= LARGEST):
             raise FaultyRecordError(Reason.BAD_RECORD, f"image {image_id}: a size of {width} x {height} pixels")
         if name not in present:

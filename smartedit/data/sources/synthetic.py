@@ -1,6 +1,7 @@
 """SmartEdit's synthetic pairs: a json file of picture pairs with one or more instructions each."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,7 +34,7 @@ def resolve(name: Any, folders: list[Path]) -> Path:
     for start in range(len(parts)):
         for folder in folders:
             path = folder.joinpath(*parts[start:])
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
     raise FaultyRecordError(Reason.MISSING_IMAGE, f"{name!r} is nowhere below {', '.join(f.name for f in folders)}")
 

@@ -67,6 +67,8 @@ def test_every_fault_has_its_reason(root: Path) -> None:
         add(root, 8): Reason.UNREADABLE_IMAGE,
         add(root, 10): Reason.UNREADABLE_IMAGE,
         add(root, 11): Reason.UNREADABLE_IMAGE,
+        add(root, 12): Reason.UNREADABLE_IMAGE,
+        add(root, 13, VALUES, "P"): Reason.UNREADABLE_IMAGE,
     }
     (root / "coco/train2017/000000000005.jpg").unlink()
     (root / "cocostuff/train2017/000000000006.png").unlink()
@@ -75,6 +77,12 @@ def test_every_fault_has_its_reason(root: Path) -> None:
     path = root / "cocostuff/train2017/000000000010.png"
     path.write_bytes(path.read_bytes()[:60])
     (root / "cocostuff/train2017/000000000011.png").write_bytes(b"x")
+    path = root / "cocostuff/train2017/000000000012.png"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IEND") - 5] ^= 1  # of the checksum of the pixels
+    path.write_bytes(content)
+    path = root / "cocostuff/train2017/000000000013.png"
+    path.write_bytes(path.read_bytes()[:-40])
     rows, reasons = split_rows(cocostuff.read(root))
     assert [row.example_id for row in rows] == ["cocostuff/train2017/000000000009"]
     assert reasons == expected

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from reason_edit.tables import read_rows
 from smartedit.config.loading import load_tree
 from smartedit.config.sources import ManifestConfig
-from smartedit.data.columns import examples_to_batch
-from smartedit.data.examples import Rejection, TrainingExample
+from smartedit.data.build import silent
+from smartedit.data.examples import Rejection
 from smartedit.data.locations import SourceError
+from smartedit.data.parts import Part, write_part
 from smartedit.data.sources.registry import find_source
 
 ODD: list[Any] = [
@@ -31,11 +34,11 @@ ODD: list[Any] = [
     "../../x",
     "/etc/hosts",
     "a\0b",
-    "\ud800"[:0],
+    "\ud800 half a pair",
     [],
     {},
 ]
-ODD += [[[]], {"a": 1}, [None], ["x", 2], "\u20ac", 11, [11], [-1]]
+ODD += [float("inf"), 10**400, [[]], {"a": 1}, [None], ["x", 2], "\u20ac", 11, [11], [-1]]
 FILES = {
     "refcoco": ["refer_seg/refcoco/refs(unc).p", "refer_seg/refcoco/instances.json"],
     "grefcoco": ["grefcoco/grefs(unc).json", "grefcoco/instances.json"],
@@ -82,18 +85,37 @@ def test_damaged_files(corpus: Path, tmp_path: Path, name: str) -> None:
         path = tmp_path / "data" / file
         intact = path.read_bytes()
         content = pickle.loads(intact) if file.endswith(".p") else json.loads(intact)
-        for _ in range(90):
+        for _ in range(60):
             changed = damaged(content, rng)
             path.write_bytes(pickle.dumps(changed) if file.endswith(".p") else json.dumps(changed).encode())
             try:
-                items = list(find_source(name, config, tmp_path / "data").rows())
+                found = find_source(name, config, tmp_path / "data")
+                part = Part(name=name, key="key", folder=tmp_path / "parts")
+                write_part(part, config, found, tmp_path / "data", silent)
             except SourceError as error:
-                outcomes.add("refused")
                 assert str(error)
+                outcomes.add("rejection" if "left out: " in str(error) else "refused")
                 continue
-            rows = [item for item in items if isinstance(item, TrainingExample)]
-            examples_to_batch(rows).validate(full=True)
-            outcomes |= {"row"} if rows else set()
-            outcomes |= {"rejection"} if any(isinstance(item, Rejection) for item in items) else set()
+            pq.read_table(part.rows).validate(full=True)
+            outcomes |= {"row", *(["rejection"] if part.summary()["rejections"] else [])}
         path.write_bytes(intact)
     assert {"row", "rejection"} <= outcomes
+
+
+def test_half_a_surrogate_pair_costs_its_own_record_only(corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpus / "data", tmp_path / "data")
+    path = tmp_path / "data/LLaVA/llava_instruct_150k.json"
+    records = json.loads(path.read_text())
+    records[0]["conversations"][1]["value"] = "half \ud83d"
+    records[1]["id"] = "\ud83d"
+    records[1]["conversations"] = []
+    path.write_text(
+        json.dumps([*records, {**records[0], "conversations": json.loads(path.read_text())[0]["conversations"]}])
+    )
+    config = load_tree(ManifestConfig, source=corpus / "sources.toml").sources["llava"]
+    part = Part(name="llava", key="key", folder=tmp_path / "parts")
+    write_part(part, config, find_source("llava", config, tmp_path / "data"), tmp_path / "data", silent)
+    assert part.summary() == {"tasks": {"answer": 1}, "rejections": {"bad_encoding": 1, "missing_field": 1}}
+    rejected = {r.reason.value: r for r in read_rows(part.rejections, Rejection)}
+    assert "no Unicode" in rejected["bad_encoding"].detail
+    assert rejected["missing_field"].record_id == "\\ud83d"
