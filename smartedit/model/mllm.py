@@ -157,18 +157,34 @@ class ImageTextMllm(ModelMixin, ConfigMixin):
         return int(side * side * shrink * shrink)
 
     def forward(
-        self, input_ids: Tensor, *, attention_mask: Tensor, pixel_values: Tensor | None = None, cache: Any = None
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor,
+        pixel_values: Tensor | None = None,
+        image_features: Tensor | None = None,
+        cache: Any = None,
     ) -> MllmOutput:
         """Read sequences and pictures; see `Mllm.__call__`.
 
+        Args:
+            input_ids: [B, L].
+            attention_mask: [B, L].
+            pixel_values: [B, 3, H, W].
+            image_features: v, [B, P, C], kept from an earlier call; in place of `pixel_values`.
+            cache: Keys and values of earlier calls.
+
         Raises:
-            MllmError: Patches and their places differ in number.
+            MllmError: Patches and their places differ in number, or this family's v cannot be kept.
         """
         is_patch = input_ids == IMAGE_PATCH
         embeddings: Tensor = self.model.get_input_embeddings()(input_ids.masked_fill(is_patch, 0))
-        image_features = None
-        if pixel_values is not None:
-            image_features, projected = self._look(pixel_values)
+        projected = None
+        if image_features is not None:
+            projected = self._project(image_features)
+        elif pixel_values is not None:
+            image_features, projected = self.look(pixel_values)
+        if projected is not None:
             places, patches = int(is_patch.sum()), projected.shape[:-1].numel()
             if places != patches:
                 raise MllmError(f"the sequences have {places} places for {patches} projected patches")
@@ -181,7 +197,27 @@ class ImageTextMllm(ModelMixin, ConfigMixin):
         )
         return MllmOutput(hidden_states=output.last_hidden_state, image_features=image_features, cache=cache)
 
-    def _look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def keeps_features(self) -> bool:
+        """Whether the projector reads v and nothing else of the picture, so that v can be kept (LLaVA)."""
+        config = self.model.config
+        return bool(
+            config.model_type == "llava"
+            and config.vision_feature_layer == self.feature_layer
+            and config.vision_feature_select_strategy == "default"
+        )
+
+    def _project(self, image_features: Tensor) -> Tensor:
+        if not self.keeps_features:
+            raise MllmError(
+                f"the projector of {self.model.config.model_type} models reads more than v: give pixel_values "
+                "(training.cache=false)"
+            )
+        projector = self.model.model.multi_modal_projector
+        projected: Tensor = projector(image_features.to(next(projector.parameters()).dtype))
+        return projected
+
+    def look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """v, and v_mu(x) behind the projector: what BIM and what the language model reads of the pictures."""
         encoder_dtype = next(p for n, p in self.model.named_parameters() if "vision" in n).dtype
         seen = self.model.get_image_features(pixel_values.to(encoder_dtype), output_hidden_states=True)

@@ -73,11 +73,12 @@ class SmartEdit(nn.Module):
         self,
         *,
         sequences: Sequences,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None,
         noisy_latents: Tensor,
         image_latents: Tensor,
         timesteps: Tensor,
         drop_text: Tensor | None = None,
+        image_features: Tensor | None = None,
     ) -> SmartEditOutput:
         """One pass from tokens and pictures to predicted noise, through which both losses reach every part.
 
@@ -88,8 +89,14 @@ class SmartEdit(nn.Module):
             image_latents: E(x), unscaled, zero where the condition is dropped; [B, 4, h, w].
             timesteps: t, [B].
             drop_text: [B], True where the empty text replaces f'.
+            image_features: v, [B, P, C], kept from an earlier pass; in place of `pixel_values`.
         """
-        read = self.mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixel_values)
+        read = self.mllm(
+            sequences.input_ids,
+            attention_mask=sequences.attention_mask,
+            pixel_values=pixel_values,
+            image_features=image_features,
+        )
         size = (noisy_latents.shape[-2], noisy_latents.shape[-1])
         conditions = connect(
             self.qformer,

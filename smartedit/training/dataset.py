@@ -1,6 +1,5 @@
 """A manifest as a map-style data set of tensors, in the order of a mixture."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from smartedit.data.decoding import DecodedExample, Decoder, DecodingError, DecodingRules, Visit
+from smartedit.data.decoding import DecodedExample, DecodingError, DecodingRules
 from smartedit.data.examples import Task, TrainingExample
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture
-from smartedit.data.row_access import RowAccess
 from smartedit.model.images import CLIP_MEAN, CLIP_STD, encoder_pixels
 from smartedit.model.prompts import OUR_PROMPTS, Prompts
 from smartedit.model.sequences import IGNORED, pad, splice
 from smartedit.model.tokenizer import TokenLayout
 from smartedit.seeding import numpy_generator
+from smartedit.training.decoded_rows import DecodedRows
 from smartedit.training.losses import EditBatch
 from smartedit.training.rows import answer_tokens, edit_tokens
 
@@ -104,16 +103,22 @@ class ManifestDataset(Dataset[TrainingRow]):
         Raises:
             DecodingError: The mixture draws rows without a picture, such as captions.
         """
-        self.manifest = manifest
-        self.mixture = mixture
+        _need_pictures(manifest, mixture)
+        self.decoded = DecodedRows(manifest, mixture, rules or DecodingRules())
         self.tokenizer = tokenizer
         self.layout = layout
         self.length = length
         self.rows = rows or RowFormat()
-        self.rules = rules or DecodingRules()
-        self._opened: tuple[int, RowAccess, Decoder] | None = None
-        _need_pictures(manifest, mixture)
-        self._open()  # writes the copy of the rows before there are workers
+
+    @property
+    def manifest(self) -> Manifest:
+        """The rows."""
+        return self.decoded.manifest
+
+    @property
+    def rules(self) -> DecodingRules:
+        """How pictures are decoded."""
+        return self.decoded.rules
 
     def __len__(self) -> int:
         return self.length
@@ -127,9 +132,7 @@ class ManifestDataset(Dataset[TrainingRow]):
         """
         if not 0 <= position < self.length:
             raise IndexError(f"there is no position {position} among {self.length}")
-        access, decoder = self._open()
-        example = access[int(self.mixture.rows([position])[0])]
-        decoded = decoder.decode(example, Visit(number=position))
+        example, decoded = self.decoded[position]
         phrasing = numpy_generator("phrasing", example.example_id, position)
         return self.assemble(example, decoded, int(phrasing.integers(len(self.rows.prompts.phrasings))))
 
@@ -141,7 +144,7 @@ class ManifestDataset(Dataset[TrainingRow]):
             decoded: Its pictures and its request.
             phrasing: Which of the prompts' phrasings.
         """
-        form, side = self.rows, self.rules.side
+        form, side = self.rows, self.decoded.rules.side
         if decoded.instruction is None:
             tokens = answer_tokens(self.tokenizer, self.layout, form.prompts, example, max_tokens=form.max_conversation)
         else:
@@ -159,8 +162,8 @@ class ManifestDataset(Dataset[TrainingRow]):
             input_ids=tokens.input_ids,
             targets=tokens.targets,
             pixel_values=seen,
-            source=_signed(decoded.source, side),
-            target=_signed(decoded.target, side),
+            source=signed(decoded.source, side),
+            target=signed(decoded.target, side),
             is_edit=tokens.is_edit,
         )
 
@@ -182,25 +185,8 @@ class ManifestDataset(Dataset[TrainingRow]):
             is_edit=torch.tensor([float(row.is_edit) for row in rows]),
         )
 
-    def _open(self) -> tuple[RowAccess, Decoder]:
-        """The files of this process."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (
-                os.getpid(),
-                RowAccess(self.manifest, self.mixture.names),
-                Decoder.of(self.manifest, self.rules),
-            )
-        return self._opened[1:]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None, "manifest": (self.manifest.path, self.manifest.data_root)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        path, data_root = state["manifest"]
-        self.__dict__.update(state, manifest=Manifest(path, data_root=data_root))
-
-
-def _signed(pixels: Any, side: int) -> Tensor:
+def signed(pixels: Any, side: int) -> Tensor:
     """uint8 [side, side, 3] as float32 [3, side, side] in [-1, 1]; zeros where there is no picture."""
     if pixels is None:
         return torch.zeros(3, side, side)

@@ -1,14 +1,29 @@
 """The losses of SmartEdit (paper, Eq. 2 and 4) and of the alignment stage, with the dropping of conditions."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
 from smartedit.model.sequences import IGNORED, Sequences
 from smartedit.model.smartedit import SmartEdit
+
+
+class Pictures(Protocol):
+    """Pictures before and after, as in `EditBatch`."""
+
+    @property
+    def source(self) -> Tensor:
+        """Before."""
+        ...
+
+    @property
+    def target(self) -> Tensor:
+        """After."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +44,31 @@ class EditBatch:
     target: Tensor
     is_edit: Tensor
 
+    def to(self, device: torch.device | str) -> "EditBatch":
+        """The same on another device."""
+        return EditBatch(
+            sequences=self.sequences.to(device),
+            pixel_values=self.pixel_values.to(device),
+            source=self.source.to(device),
+            target=self.target.to(device),
+            is_edit=self.is_edit.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What the frozen encoders made of a batch's pictures.
+
+    Attributes:
+        source_moments: Mean and log-variance of the autoencoder for the source, [B, 8, h, w].
+        target_moments: The same for the edited picture.
+        image_features: v, [B, P, C]; None to let the image encoder see `EditBatch.pixel_values`.
+    """
+
+    source_moments: Tensor
+    target_moments: Tensor
+    image_features: Tensor | None = None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draws:
@@ -45,6 +85,15 @@ class Draws:
     latent_noise: Tensor
     noise: Tensor
     timesteps: Tensor
+
+    def to(self, device: torch.device | str) -> "Draws":
+        """The same on another device."""
+        return Draws(
+            condition=self.condition.to(device),
+            latent_noise=self.latent_noise.to(device),
+            noise=self.noise.to(device),
+            timesteps=self.timesteps.to(device),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,18 +125,24 @@ def draw(latent_shape: tuple[int, ...], *, num_timesteps: int, generator: torch.
     )
 
 
-def language_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def language_loss(logits: Tensor, targets: Tensor, num_labels: float | None = None) -> Tensor:
     """The negative log-likelihood of the answer (Eq. 2), averaged over the labelled tokens of the batch.
 
     Args:
         logits: [B, L, vocabulary]; position i predicts token i + 1.
         targets: [B, L]; `IGNORED` where nothing is to be predicted. With all of them ignored the loss is 0.
+        num_labels: Divide by this instead of the batch's own number, where the batch is part of a larger step.
     """
     shifted = targets[:, 1:].reshape(-1)
     total = cross_entropy(
         logits[:, :-1].flatten(0, 1).float(), shifted.to(logits.device), ignore_index=IGNORED, reduction="sum"
     )
-    return total / (shifted != IGNORED).sum().clamp(min=1)
+    return total / (count_labels(targets).clamp(min=1) if num_labels is None else (num_labels or 1.0))
+
+
+def count_labels(targets: Tensor) -> Tensor:
+    """How many tokens of [B, L] are to be predicted."""
+    return (targets[:, 1:] != IGNORED).sum()
 
 
 def img_token_targets(sequences: Sequences) -> Tensor:
@@ -109,19 +164,49 @@ def dropped_conditions(condition: Tensor, rate: float = 0.05) -> tuple[Tensor, T
     return condition < 2 * rate, (condition >= rate) & (condition < 3 * rate)
 
 
-def diffusion_loss(prediction: Tensor, noise: Tensor, is_edit: Tensor) -> Tensor:
+def diffusion_loss(prediction: Tensor, target: Tensor, is_edit: Tensor) -> Tensor:
     """|| eps - eps_delta ||^2 (Eq. 4), averaged over the whole batch; rows that are no edits count as zeros."""
-    weight = is_edit.to(prediction.dtype).view(-1, 1, 1, 1)
-    return mse_loss(prediction * weight, noise * weight)
+    weight = is_edit.float().view(-1, 1, 1, 1)
+    return mse_loss(prediction.float() * weight, target.float() * weight)
+
+
+def diffusion_target(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What the denoiser is to predict: eps (Eq. 4), or v = alpha eps - sigma z where the schedule says so.
+
+    Args:
+        scheduler: Of diffusers; its `prediction_type` decides.
+        latents: z, [B, 4, h, w].
+        noise: eps, the same.
+        timesteps: t, [B].
+
+    Raises:
+        ValueError: The schedule predicts something else.
+    """
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        return noise
+    if kind == "v_prediction":
+        velocity: Tensor = scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
+    raise ValueError(f"model.scheduler.prediction_type: trained can be epsilon and v_prediction, not {kind!r}")
 
 
 def alignment_loss(text_features: Tensor, clip_features: Tensor) -> Tensor:
     """The distance of f to CLIP's features of the same caption, [B, n, C] each (alignment stage, released code)."""
-    return mse_loss(text_features, clip_features)
+    return mse_loss(text_features.float(), clip_features.float())
 
 
 def edit_losses(
-    model: SmartEdit, vae: Any, scheduler: Any, batch: EditBatch, draws: Draws, *, img_tokens_only: bool = False
+    model: SmartEdit,
+    vae: Any,
+    scheduler: Any,
+    batch: EditBatch,
+    draws: Draws,
+    *,
+    seen: Seen | None = None,
+    img_tokens_only: bool = False,
+    dropout_rate: float = 0.05,
+    num_labels: float | None = None,
 ) -> Losses:
     """The losses of the stages `joint` and `full`.
 
@@ -131,31 +216,69 @@ def edit_losses(
         scheduler: A scheduler of diffusers with `add_noise`.
         batch: The examples.
         draws: The step's randomness.
+        seen: What the frozen encoders made of the pictures before; None to let them see the pictures now.
         img_tokens_only: Eq. 2 as written, instead of the whole answer as in the released code.
+        dropout_rate: As in `dropped_conditions`.
+        num_labels: As in `language_loss`.
     """
-    drop_text, drop_image = dropped_conditions(draws.condition)
-    with torch.no_grad():
-        latents = _sample(vae, batch.target, draws.latent_noise) * vae.config.scaling_factor
-        image_latents = vae.encode(batch.source).latent_dist.mode()
-    image_latents = image_latents.masked_fill(drop_image.view(-1, 1, 1, 1), 0)
+    drop_text, drop_image = dropped_conditions(draws.condition, dropout_rate)
+    noised = noised_latents(vae, scheduler, batch, draws, seen, drop_image)
+    features = None if seen is None else seen.image_features
     output = model(
         sequences=batch.sequences,
-        pixel_values=batch.pixel_values,
-        noisy_latents=scheduler.add_noise(latents, draws.noise, draws.timesteps),
-        image_latents=image_latents,
+        pixel_values=batch.pixel_values if features is None else None,
+        noisy_latents=noised.noisy,
+        image_latents=noised.condition,
         timesteps=draws.timesteps,
         drop_text=drop_text,
+        image_features=features,
     )
     assert batch.sequences.targets is not None
     targets = img_token_targets(batch.sequences) if img_tokens_only else batch.sequences.targets
     return Losses(
-        language=language_loss(output.logits, targets),
-        diffusion=diffusion_loss(output.noise, draws.noise, batch.is_edit),
+        language=language_loss(output.logits, targets, num_labels),
+        diffusion=diffusion_loss(output.noise, noised.target, batch.is_edit),
     )
 
 
-def _sample(vae: Any, pixels: Tensor, noise: Tensor) -> Tensor:
-    """A sample of the autoencoder's distribution with given noise."""
-    distribution = vae.encode(pixels).latent_dist
-    sample: Tensor = distribution.mean + distribution.std * noise
-    return sample
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoisedLatents:
+    """Latents of a diffusion step, [B, 4, h, w] each.
+
+    Attributes:
+        noisy: z_t.
+        condition: E(x), unscaled, zero where the picture is dropped.
+        target: What the denoiser is to predict.
+    """
+
+    noisy: Tensor
+    condition: Tensor
+    target: Tensor
+
+
+@torch.no_grad()
+def noised_latents(
+    vae: Any, scheduler: Any, batch: Pictures, draws: Draws, seen: Seen | None, drop_image: Tensor
+) -> NoisedLatents:
+    """The latents of a step: the edited picture's with noise, and the source's as condition.
+
+    Args:
+        vae: The frozen autoencoder.
+        scheduler: The schedule of the noise.
+        batch: The pictures; not read where `seen` is given.
+        draws: The step's randomness.
+        seen: What the autoencoder made of the pictures before.
+        drop_image: [B], where the condition is dropped.
+    """
+    if seen is None:
+        target, source = vae.encode(batch.target).latent_dist, vae.encode(batch.source).latent_dist
+    else:
+        target = DiagonalGaussianDistribution(seen.target_moments)
+        source = DiagonalGaussianDistribution(seen.source_moments)
+    # The mode of the source and a sample of the target with given noise, as in the released code.
+    latents = (target.mean + target.std * draws.latent_noise) * vae.config.scaling_factor
+    return NoisedLatents(
+        noisy=scheduler.add_noise(latents, draws.noise, draws.timesteps),
+        condition=source.mode().masked_fill(drop_image.view(-1, 1, 1, 1), 0),
+        target=diffusion_target(scheduler, latents, draws.noise, draws.timesteps),
+    )

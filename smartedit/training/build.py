@@ -1,0 +1,252 @@
+"""Builds what a stage trains from a pipeline's folder and a manifest."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, StableDiffusionInstructPix2PixPipeline
+from torch import Tensor, nn
+
+from smartedit.config.model import ModelConfig
+from smartedit.config.training import Precision, StageName, TrainingConfig
+from smartedit.data.decoding import DecodingRules
+from smartedit.data.manifest import Manifest
+from smartedit.data.mixture import Mixture, load_mixture
+from smartedit.inference.pipeline import SmartEditPipeline
+from smartedit.model.build import build_bim
+from smartedit.model.prompts import OUR_PROMPTS, read_prompts
+from smartedit.model.smartedit import SmartEdit
+from smartedit.model.text import EmptyText
+from smartedit.model.tokenizer import load_tokenizer
+from smartedit.seeding import seed_from
+from smartedit.training.alignment import Alignment, AlignTrainee
+from smartedit.training.baseline import BaselineTrainee, PairDataset, pairs_of
+from smartedit.training.caching import Encoder, weights_digest
+from smartedit.training.captions import CaptionDataset, caption_sources
+from smartedit.training.dataset import ManifestDataset, RowFormat
+from smartedit.training.decoded_rows import DecodedRows
+from smartedit.training.editing import EditTrainee
+from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters
+from smartedit.training.trainee import Latents, Trainee
+from smartedit.training.visits import LAST
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltStage:
+    """What a stage trains, and what it needs besides.
+
+    Attributes:
+        trainee: For the loop.
+        frozen: Modules outside the trained one.
+        encoders: Makes the frozen encoders whose results can be kept: autoencoder, and image encoder or None; None
+            where there are none.
+    """
+
+    trainee: Trainee
+    frozen: tuple[nn.Module, ...]
+    encoders: Callable[[], tuple[Encoder, Encoder | None]] | None
+
+
+def build_trainee(
+    stage: StageName,
+    *,
+    start: Path,
+    manifest: Path,
+    model: ModelConfig,
+    training: TrainingConfig,
+    text_encoder: Path | None,
+) -> BuiltStage:
+    """Build a stage; see `smartedit.training.train.train`.
+
+    Raises:
+        StageError: The start or the text encoder does not fit the stage.
+    """
+    if not (start / "model_index.json").is_file():
+        raise StageError(f"{start}: is no pipeline to start from: there is no model_index.json in it")
+    opened = Manifest(manifest)
+    kind = json.loads((start / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    wanted = (StableDiffusionInstructPix2PixPipeline if stage is StageName.BASELINE else SmartEditPipeline).__name__
+    if kind != wanted:
+        raise StageError(f"{start}: is a {kind}; stage {stage.value} starts from a {wanted}")
+    torch.manual_seed(seed_from("new modules", training.seed, stage.value))
+    if stage is StageName.BASELINE:
+        return _baseline(start, opened, model, training)
+    pipeline = SmartEditPipeline.from_pretrained(start)
+    _check_schedule(pipeline, model)
+    smartedit = _model_of(pipeline, stage, model)
+    trained = choose_parameters(smartedit, stage, pipeline.layout)
+    if training.mixed_precision is Precision.BFLOAT16:
+        _halve_frozen(smartedit.mllm)
+    if training.gradient_checkpointing:
+        smartedit.mllm.model.gradient_checkpointing_enable({"use_reentrant": False})
+        smartedit.unet.enable_gradient_checkpointing()
+    if STAGES[stage].rows is Rows.CAPTIONS:
+        return _align(pipeline, smartedit, trained, opened, model, training, text_encoder)
+    return _edit(pipeline, smartedit, trained, opened, model, training)
+
+
+def _model_of(pipeline: SmartEditPipeline, stage: StageName, model: ModelConfig) -> SmartEdit:
+    """The pipeline's parts, with what the stage adds to them."""
+    mllm = pipeline.mllm
+    lora = model.mllm.lora
+    if "lora" in STAGES[stage].trains and not mllm.config.lora_rank and lora is not None:
+        mllm.add_lora(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.target_modules)
+    bim = pipeline.bim
+    if not STAGES[stage].interaction:
+        bim = None
+    elif bim is None:
+        bim = build_bim(
+            model.bim,
+            text_size=pipeline.qformer.config.hidden_size,
+            output_size=pipeline.unet.config.block_out_channels[0],
+        )
+    pipeline.register_modules(bim=bim)
+    return SmartEdit(mllm=mllm, qformer=pipeline.qformer, bim=bim, unet=pipeline.unet, empty_text=pipeline.empty_text)
+
+
+def _check_schedule(pipeline: Any, model: ModelConfig) -> None:
+    found, asked = pipeline.scheduler.config.prediction_type, model.scheduler.prediction_type
+    if found != asked:
+        raise StageError(
+            f"--start: its scheduler has prediction_type {found}, model.scheduler.prediction_type is {asked}; a model "
+            "samples as it was trained, so both must be the same"
+        )
+
+
+def _halve_frozen(module: nn.Module) -> None:
+    """Frozen weights in bfloat16, as in the released code; trained ones stay float32."""
+    for parameter in module.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def _align(
+    pipeline: SmartEditPipeline,
+    smartedit: SmartEdit,
+    trained: dict[str, nn.Parameter],
+    manifest: Manifest,
+    model: ModelConfig,
+    training: TrainingConfig,
+    text_encoder: Path | None,
+) -> BuiltStage:
+    if text_encoder is None:
+        raise StageError(
+            "stage align learns CLIP's features of captions: name its text model's folder (--text-encoder)"
+        )
+    from transformers import CLIPTextModel
+
+    clip = CLIPTextModel.from_pretrained(text_encoder).requires_grad_(False).eval()
+    queries = pipeline.qformer.config.num_queries
+    if clip.config.hidden_size != pipeline.qformer.config.hidden_size:
+        raise StageError(
+            f"{text_encoder}: its features are {clip.config.hidden_size} wide, the QFormer's "
+            f"{pipeline.qformer.config.hidden_size}"
+        )
+    pipeline.register_modules(empty_text=EmptyText.of(clip, num_tokens=queries))
+    rows = CaptionDataset(
+        manifest,
+        caption_sources(manifest),
+        tokenizer=pipeline.tokenizer,
+        layout=pipeline.layout,
+        text_tokenizer=load_tokenizer(text_encoder),
+        num_queries=queries,
+        length=LAST,
+        max_tokens=model.mllm.max_text_tokens,
+    )
+    trainee = AlignTrainee(
+        pipeline=pipeline,
+        module=Alignment(smartedit.mllm, smartedit.qformer),
+        trained=trained,
+        rows=rows,
+        text_encoder=clip,
+    )
+    return BuiltStage(trainee=trainee, frozen=(clip,), encoders=None)
+
+
+def _edit(
+    pipeline: SmartEditPipeline,
+    smartedit: SmartEdit,
+    trained: dict[str, nn.Parameter],
+    manifest: Manifest,
+    model: ModelConfig,
+    training: TrainingConfig,
+) -> BuiltStage:
+    mllm, vae = pipeline.mllm, pipeline.vae.requires_grad_(False).eval()
+    side = pipeline.config.image_size
+    rows = ManifestDataset(
+        manifest,
+        Mixture.over(manifest.sizes, load_mixture(training.mixture)),
+        tokenizer=pipeline.tokenizer,
+        layout=pipeline.layout,
+        length=LAST,
+        rows=RowFormat(
+            prompts=OUR_PROMPTS if model.prompts is None else read_prompts(model.prompts),
+            max_tokens=pipeline.config.max_text_tokens,
+            max_conversation=mllm.model.config.get_text_config().max_position_embeddings - mllm.num_patches + 1,
+            encoder_side=mllm.image_size,
+            num_patches=mllm.num_patches,
+        ),
+        rules=DecodingRules(side=side),
+    )
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    trainee = EditTrainee(
+        pipeline=pipeline,
+        scheduler=scheduler,
+        module=smartedit,
+        trained=trained,
+        rows=rows,
+        latents=latents_of(vae, side, scheduler),
+        training=training,
+    )
+
+    def encoders() -> tuple[Encoder, Encoder | None]:
+        vision = None
+        if mllm.keeps_features:
+            towers = [module for name, module in mllm.model.named_modules() if name.endswith("vision_tower")]
+            digest = weights_digest(towers, mllm.feature_layer)
+            vision = Encoder(encode=lambda pixels: mllm.look(pixels)[0], digest=digest)
+        return autoencoder_of(vae), vision
+
+    return BuiltStage(trainee=trainee, frozen=(vae,), encoders=encoders)
+
+
+def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: TrainingConfig) -> BuiltStage:
+    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(start)
+    _check_schedule(pipeline, model)
+    unet, vae, text_encoder = pipeline.unet, pipeline.vae, pipeline.text_encoder
+    for part in (vae, text_encoder):
+        part.requires_grad_(False).eval()
+    if training.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    side = model.sampling.image_size
+    mixture = pairs_of(manifest, Mixture.over(manifest.sizes, load_mixture(training.mixture)))
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    trainee = BaselineTrainee(
+        pipeline=pipeline,
+        scheduler=scheduler,
+        module=unet,
+        trained=dict(unet.named_parameters()),
+        rows=PairDataset(DecodedRows(manifest, mixture, DecodingRules(side=side)), pipeline.tokenizer),
+        latents=latents_of(vae, side, scheduler),
+        training=training,
+    )
+    return BuiltStage(trainee=trainee, frozen=(vae, text_encoder), encoders=lambda: (autoencoder_of(vae), None))
+
+
+def autoencoder_of(vae: Any) -> Encoder:
+    """The autoencoder's mean and log-variance."""
+
+    def encode(pixels: Tensor) -> Tensor:
+        moments: Tensor = vae.encode(pixels.to(vae.dtype)).latent_dist.parameters
+        return moments
+
+    return Encoder(encode=encode, digest=weights_digest([vae]))
+
+
+def latents_of(vae: Any, side: int, scheduler: Any) -> Latents:
+    """What is drawn for a row whose pictures have so many pixels a side."""
+    small = side // 2 ** (len(vae.config.block_out_channels) - 1)
+    return Latents(shape=(vae.config.latent_channels, small, small), num_timesteps=scheduler.config.num_train_timesteps)

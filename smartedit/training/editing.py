@@ -1,0 +1,72 @@
+"""Stages `joint` and `full`: the language model and the denoiser learn to edit together (Eq. 2 and 4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from smartedit.config.training import TrainingConfig
+from smartedit.inference.pipeline import SmartEditPipeline
+from smartedit.training.dataset import ManifestDataset
+from smartedit.training.losses import Draws, EditBatch, Seen, count_labels, edit_losses, img_token_targets
+from smartedit.training.trainee import Latents
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditTrainee:
+    """Stage `joint` or `full` for the loop; see `smartedit.training.trainee.Trainee`.
+
+    Attributes:
+        pipeline: What is trained, as it will be saved.
+        scheduler: The noise schedule of training.
+        module: The pipeline's parts as one module.
+        trained: The trained parameters.
+        rows: Edits, segmentations and conversations.
+        latents: For the draws.
+        training: Settings.
+    """
+
+    pipeline: SmartEditPipeline
+    scheduler: Any
+    module: nn.Module
+    trained: dict[str, nn.Parameter]
+    rows: ManifestDataset
+    latents: Latents
+    training: TrainingConfig
+
+    def count_labels(self, batch: EditBatch) -> int:
+        """Labelled tokens."""
+        sequences = batch.sequences
+        assert sequences.targets is not None
+        return int(count_labels(img_token_targets(sequences) if self.training.img_tokens_only else sequences.targets))
+
+    def losses(
+        self, module: nn.Module, batch: EditBatch, draws: Draws | None, seen: Seen | None, num_labels: float
+    ) -> Mapping[str, Tensor]:
+        """Both losses; conversations add to the language loss only."""
+        assert draws is not None
+        losses = edit_losses(
+            module,  # type: ignore[arg-type]  (SmartEdit, or a wrapper with the same call)
+            self.pipeline.vae,
+            self.scheduler,
+            batch,
+            draws,
+            seen=seen,
+            img_tokens_only=self.training.img_tokens_only,
+            dropout_rate=self.training.dropout_rate,
+            num_labels=num_labels,
+        )
+        return {"language": losses.language, "diffusion": losses.diffusion}
+
+    def train_mode(self) -> None:
+        """Dropout in LoRA and the QFormer; the frozen encoders have none."""
+        self.module.train()
+        for name, module in self.pipeline.mllm.named_modules():
+            if "vision" in name:
+                module.eval()
+
+    def save(self, folder: Path) -> None:
+        """The pipeline with what was trained."""
+        self.pipeline.save_pretrained(folder)

@@ -1,0 +1,130 @@
+"""What a run says of itself while it trains: `metrics.jsonl`, TensorBoard where it is installed, unreadable rows."""
+
+import importlib.util
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reason_edit.files import write_text
+from smartedit.training.visits import Unreadable
+
+logger = logging.getLogger(__name__)
+
+METRICS, UNREADABLE = "metrics.jsonl", "unreadable.jsonl"
+
+
+class UnreadableRowsError(ValueError):
+    """More rows than allowed turned out unreadable while training."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a run is, for whoever shows it.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps in all.
+        values: Of this step: the losses, `gradient_norm`, `learning_rate`, `seconds`, `waited`, `samples_per_second`.
+    """
+
+    step: int
+    steps: int
+    values: Mapping[str, float]
+
+
+@dataclass(kw_only=True)
+class Journal:
+    """The log of a run; of several processes only the first writes.
+
+    Attributes:
+        run: The run's folder.
+        log_every: Steps of which a line is the mean.
+        max_unreadable: Rows that may be unreadable.
+        writes: Whether this process writes.
+        on_step: Called behind every step.
+    """
+
+    run: Path
+    log_every: int
+    max_unreadable: int
+    writes: bool
+    on_step: Callable[[Progress], None] | None = None
+    _window: list[dict[str, float]] = field(default_factory=list)
+    _unreadable: dict[int, str] = field(default_factory=dict)
+    _board: Any = None
+
+    def resume(self, step: int, state: Mapping[str, Any] | None) -> None:
+        """Go on behind a step: lines of later steps, which will be made again, are taken back."""
+        if state is not None:
+            self._window = [dict(values) for values in state["window"]]
+            self._unreadable = {int(place): reason for place, reason in state["unreadable"]}
+        if not self.writes:
+            return
+        path = self.run / METRICS
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            write_text(path, "".join(f"{line}\n" for line in lines if _step(line) <= step))
+        self._write_unreadable()
+        if importlib.util.find_spec("tensorboard") is None:
+            logger.info("TensorBoard is not installed; the curves are in %s", path)
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(self.run / "tensorboard"), purge_step=step + 1)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"window": self._window, "unreadable": list(self._unreadable.items())}
+
+    def record(self, step: int, steps: int, values: dict[str, float]) -> None:
+        """Take a step's values."""
+        self._window.append(values)
+        if self.on_step is not None:
+            self.on_step(Progress(step=step, steps=steps, values=values))
+        if step % self.log_every and step != steps:
+            return
+        means = {name: sum(row[name] for row in self._window) / len(self._window) for name in values}
+        self._window = []
+        if not self.writes:
+            return
+        line = {"step": step, **means, "unreadable": len(self._unreadable)}
+        with (self.run / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name, value in means.items():
+                self._board.add_scalar(name, value, step)
+
+    def leave_out(self, rows: Sequence[Unreadable]) -> None:
+        """Count rows that could not be read.
+
+        Raises:
+            UnreadableRowsError: There are more than allowed.
+        """
+        for row in rows:
+            if row.position not in self._unreadable:
+                logger.warning("left out: %s", row.reason)
+                self._unreadable[row.position] = row.reason
+        if rows and self.writes:
+            self._write_unreadable()
+        if len(self._unreadable) > self.max_unreadable:
+            last = next(reversed(self._unreadable.values()))
+            raise UnreadableRowsError(
+                f"{len(self._unreadable)} rows could not be read, training.max_unreadable allows "
+                f"{self.max_unreadable}; all are in {self.run / UNREADABLE}, the last: {last}"
+            )
+
+    def _write_unreadable(self) -> None:
+        lines = [json.dumps({"position": place, "reason": why}) for place, why in self._unreadable.items()]
+        if lines or (self.run / UNREADABLE).is_file():
+            write_text(self.run / UNREADABLE, "".join(f"{line}\n" for line in lines))
+
+
+def _step(line: str) -> float:
+    """The step of a line; a line that a killed process did not finish belongs to none."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

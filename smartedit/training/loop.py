@@ -1,0 +1,245 @@
+"""The training loop: any stage, any number of processes, on Hugging Face accelerate."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from smartedit.config.training import Precision, TrainingConfig
+from smartedit.seeding import seed_from
+from smartedit.training.caching import EncoderCache
+from smartedit.training.journal import Journal
+from smartedit.training.loading import micro_batches
+from smartedit.training.saving import CheckpointFolder, TrainingState
+from smartedit.training.trainee import Trainee
+from smartedit.training.visits import MicroBatch, Positions, VisitDataset
+
+_MOST_IDS = 64
+
+
+class DivergedError(ValueError):
+    """A loss or gradient is no number; names the step and the rows."""
+
+
+def build_accelerator(training: TrainingConfig) -> Accelerator:
+    """The processes and the precision of a run; the devices are those that `accelerate launch` gives."""
+    # accelerate keeps one state a process and refuses another precision; a process may train several stages.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision="bf16" if training.mixed_precision is Precision.BFLOAT16 else "no",
+        gradient_accumulation_steps=training.gradient_accumulation,
+    )
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """One run of one stage.
+
+    Attributes:
+        trainee: What is trained.
+        training: Settings.
+        accelerator: Processes and precision.
+        checkpoints: Where the run's states are.
+        journal: Where it is logged.
+        cache: Of the frozen encoders, or None.
+        validate: Called with the number of steps done, when edits are to be shown; on the first process only.
+    """
+
+    trainee: Trainee
+    training: TrainingConfig
+    accelerator: Accelerator
+    checkpoints: CheckpointFolder
+    journal: Journal
+    cache: EncoderCache | None = None
+    validate: Callable[[int], None] | None = None
+
+    def run(self, model_folder: Path) -> None:
+        """Train from the newest checkpoint, or from the start, to the last step; write the model then.
+
+        Raises:
+            CheckpointError: The checkpoint is of another run.
+            DivergedError: A loss is no number.
+            UnreadableRowsError: Too many rows cannot be read.
+        """
+        settings, accelerator = self.training, self.accelerator
+        state = self.checkpoints.newest()
+        first = 0 if state is None else state.step
+        parameters = list(self.trainee.trained.values())
+        if state is not None:
+            self._put_back(state.weights)
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(self.trainee.trained, settings.weight_decay),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+        )
+        module, optimizer = accelerator.prepare(self.trainee.module, optimizer)
+        schedule = get_scheduler(
+            "constant_with_warmup" if settings.schedule == "constant" else settings.schedule.value,
+            optimizer.optimizer,
+            num_warmup_steps=settings.warmup_steps,
+            num_training_steps=settings.steps,
+        )
+        ema = EMAModel(parameters, decay=settings.ema_decay) if settings.ema_decay else None
+        if state is not None:
+            optimizer.load_state_dict(state.optimizer)
+            schedule.load_state_dict(state.schedule)
+            if ema is not None and state.ema is not None:
+                ema.load_state_dict(state.ema)
+                ema.to(accelerator.device)
+        self.journal.resume(first, None if state is None else state.journal)
+        del state
+        self.trainee.train_mode()
+        batches = self._batches(first)
+        for step in range(first, settings.steps):
+            # Dropout draws from the global generator; it starts anew in each step, so that a resume changes nothing.
+            torch.manual_seed(seed_from("dropout", settings.seed, step, accelerator.process_index))
+            started = time.perf_counter()
+            passes = [next(batches) for _ in range(settings.gradient_accumulation)]
+            waited = time.perf_counter() - started
+            self.journal.leave_out(self._everyone([u for micro in passes for u in micro.unreadable]))
+            values = self._step(step, module, optimizer, parameters, passes)
+            values["learning_rate"] = schedule.get_last_lr()[0]
+            schedule.step()
+            if ema is not None:
+                ema.step(parameters)
+            seconds = time.perf_counter() - started
+            rows = settings.batch_size * settings.gradient_accumulation * accelerator.num_processes
+            values |= {"seconds": seconds, "waited": waited, "samples_per_second": rows / seconds}
+            self.journal.record(step + 1, settings.steps, values)
+            last = step + 1 == settings.steps
+            if last or (step + 1) % settings.checkpoint_every == 0:
+                self._save(step + 1, optimizer, schedule, ema)
+            if self.validate and settings.validate_every and (last or (step + 1) % settings.validate_every == 0):
+                with _averaged(ema, parameters):
+                    self._on_first(lambda step=step: self.validate(step + 1))  # type: ignore[misc]
+                self.trainee.train_mode()
+        with _averaged(ema, parameters):
+            self._on_first(lambda: self.trainee.save(model_folder))
+
+    def _batches(self, first: int) -> Iterator[MicroBatch]:
+        settings = self.training
+        dataset = VisitDataset(
+            self.trainee.rows,
+            latents=self.trainee.latents,
+            seed=settings.seed,
+            tries=settings.max_unreadable + 1,
+            cache=self.cache,
+        )
+        positions = Positions(
+            first_step=first,
+            steps=settings.steps,
+            passes=settings.gradient_accumulation,
+            batch_size=settings.batch_size,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+        return micro_batches(dataset, positions, num_workers=settings.num_workers)
+
+    def _step(
+        self, step: int, module: Any, optimizer: Any, parameters: list[Tensor], passes: list[MicroBatch]
+    ) -> dict[str, float]:
+        """One step of the optimizer, over all passes and processes."""
+        accelerator, device = self.accelerator, self.accelerator.device
+        batches = [micro.batch.to(device) for micro in passes]
+        labels = torch.tensor(float(sum(self.trainee.count_labels(batch) for batch in batches)), device=device)
+        # The mean over the labelled tokens of all rows of the step, however they are divided.
+        share = float(accelerator.reduce(labels, "sum")) / (len(passes) * accelerator.num_processes)
+        sums: dict[str, Tensor] = {}
+        suspicious: list[str] = []
+        norm = 0.0
+        for micro, batch in zip(passes, batches, strict=True):
+            with accelerator.accumulate(module):
+                draws = None if micro.draws is None else micro.draws.to(device)
+                seen = None
+                if self.cache is not None:
+                    seen = self.cache.complete(batch, micro.keys, micro.kept, device)
+                with accelerator.autocast():
+                    parts = self.trainee.losses(module, batch, draws, seen, share)
+                loss = torch.stack(list(parts.values())).sum()
+                if not bool(loss.isfinite()):
+                    suspicious += micro.example_ids
+                for name, part in parts.items():
+                    sums[name] = sums.get(name, torch.zeros((), device=device)) + part.detach().float()
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    self._refuse_divergence(step, suspicious, "the loss")
+                    norm = float(accelerator.clip_grad_norm_(parameters, self.training.max_gradient_norm))
+                    if not math.isfinite(norm):
+                        self._refuse_divergence(step, [i for m in passes for i in m.example_ids], "the gradient")
+                    optimizer.step()
+                    optimizer.zero_grad()
+        means = accelerator.reduce(torch.stack(list(sums.values())) / len(passes), "mean").tolist()
+        values = dict(zip(sums, means, strict=True))
+        return {"loss": sum(means), **values, "gradient_norm": norm}
+
+    def _refuse_divergence(self, step: int, example_ids: list[str], what: str) -> None:
+        everyone = self._everyone(example_ids)
+        if not everyone:
+            return
+        shown = ", ".join(everyone[:_MOST_IDS])
+        raise DivergedError(
+            f"step {step + 1}: {what} is no number; rows: {shown}. If other rows do it too, the learning rate "
+            f"({self.training.learning_rate:g}) is too high: lower it and name another --run"
+        )
+
+    def _everyone(self, items: list[Any]) -> list[Any]:
+        """What all processes have, in the order of the processes."""
+        if self.accelerator.num_processes == 1:
+            return items
+        gathered: list[Any] = gather_object(items)
+        return gathered
+
+    def _put_back(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.trainee.trained.items():
+                parameter.copy_(weights[name])
+
+    def _save(self, step: int, optimizer: Any, schedule: Any, ema: EMAModel | None) -> None:
+        state = TrainingState(
+            step=step,
+            weights={name: parameter.detach() for name, parameter in self.trainee.trained.items()},
+            optimizer=optimizer.state_dict(),
+            schedule=schedule.state_dict(),
+            ema=None if ema is None else ema.state_dict(),
+            journal=self.journal.state(),
+        )
+        self._on_first(lambda: self.checkpoints.save(state))
+
+    def _on_first(self, action: Callable[[], Any]) -> None:
+        """Let the first process do something while the others wait."""
+        if self.accelerator.is_main_process:
+            action()
+        self.accelerator.wait_for_everyone()
+
+
+@contextmanager
+def _averaged(ema: EMAModel | None, parameters: list[Tensor]) -> Iterator[None]:
+    """Within it the parameters are their averages, where there are averages."""
+    if ema is None:
+        yield
+        return
+    ema.store(parameters)
+    ema.copy_to(parameters)
+    try:
+        yield
+    finally:
+        ema.restore(parameters)
+
+
+def _parameter_groups(trained: Mapping[str, Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Decay for all but the token rows: decay would also move the old rows, which have no gradient."""
+    rows = [p for name, p in trained.items() if name.endswith(("embed_tokens.weight", "lm_head.weight"))]
+    others = [p for name, p in trained.items() if not name.endswith(("embed_tokens.weight", "lm_head.weight"))]
+    groups = [{"params": others, "weight_decay": weight_decay}, {"params": rows, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,149 @@
+"""Checkpoints of a training run: written whole or not at all, the newest found again, those of other runs refused."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reason_edit.files import atomic_path, sweep_unfinished
+from smartedit.config.training import StageName
+from smartedit.model.checkpoints import CheckpointError
+
+SUFFIX = ".pt"
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What a checkpoint must agree in with the run that goes on from it.
+
+    Attributes:
+        stage: The stage.
+        settings: Settings that decide what comes out, by name.
+        shapes: Shapes of the trained parameters by name.
+    """
+
+    stage: StageName
+    settings: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingState:
+    """Where a run stands behind a step.
+
+    Attributes:
+        step: Steps that are done.
+        weights: Trained parameters by name.
+        optimizer: The optimizer's state.
+        schedule: The learning rate's state.
+        ema: The averaged weights' state, or None.
+        journal: What is to be logged and counted further, as plain values.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    ema: dict[str, Any] | None
+    journal: dict[str, Any]
+
+
+class CheckpointFolder:
+    """The checkpoints of one run, `step-00000100.pt` and so on; a file of such a name is complete."""
+
+    def __init__(self, folder: Path, identity: Identity, *, keep: int) -> None:
+        """Take a folder.
+
+        Args:
+            folder: The folder; need not exist.
+            identity: Of the run.
+            keep: How many checkpoints stay.
+        """
+        self.folder = folder
+        self.identity = identity
+        self.keep = keep
+
+    def paths(self) -> list[Path]:
+        """The complete checkpoints, oldest first."""
+        return sorted(self.folder.glob(f"step-*{SUFFIX}"))
+
+    def save(self, state: TrainingState) -> Path:
+        """Write a checkpoint aside, give it its name, and remove the oldest ones.
+
+        Raises:
+            OSError: The disk is full; what was written before stays.
+        """
+        path = self.folder / f"step-{state.step:08d}{SUFFIX}"
+        content = {name: getattr(state, name) for name in TrainingState.__slots__}
+        content["identity"] = {
+            "stage": self.identity.stage.value,
+            "settings": dict(self.identity.settings),
+            "shapes": {name: list(shape) for name, shape in self.identity.shapes.items()},
+        }
+        with atomic_path(path) as temporary:
+            _write(content, temporary)
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def newest(self) -> TrainingState | None:
+        """The newest checkpoint; None where there is none.
+
+        Raises:
+            CheckpointError: It is of another stage, size or setting, or damaged.
+        """
+        if self.folder.is_dir():
+            sweep_unfinished(self.folder)
+        paths = self.paths()
+        if not paths:
+            return None
+        path = paths[-1]
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (OSError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError) as error:
+            raise CheckpointError(
+                f"{path}: cannot be read ({error}); remove it to go on from the one before"
+            ) from error
+        self._check(path, content.pop("identity"))
+        return TrainingState(**content)
+
+    def _check(self, path: Path, found: Mapping[str, Any]) -> None:
+        ours = self.identity
+        if found["stage"] != ours.stage.value:
+            raise CheckpointError(
+                f"{path}: is of stage {found['stage']}, not {ours.stage.value}; name another --run for this stage, and "
+                "the other stage's RUN/model as --start"
+            )
+        shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
+        faults = [f"{name} is new" for name in ours.shapes if name not in shapes]
+        faults += [f"{name} is gone" for name in shapes if name not in ours.shapes]
+        faults += [
+            f"{name} is {list(shapes[name])} there and {list(shape)} here"
+            for name, shape in ours.shapes.items()
+            if name in shapes and shapes[name] != shape
+        ]
+        if faults:
+            shown = "; ".join(faults[:_SHOWN]) + (f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+            raise CheckpointError(f"{path}: is of a model of another size: {shown}; name another --run")
+        settings = found["settings"]
+        changed = [
+            f"{name} was {settings.get(name)!r} and is {value!r}"
+            for name, value in ours.settings.items()
+            if settings.get(name) != value
+        ]
+        if changed:
+            raise CheckpointError(
+                f"{path}: was trained with other settings: {'; '.join(changed)}; give the former, or another --run"
+            )
+
+
+def _write(content: Mapping[str, Any], path: Path) -> None:
+    """`torch.save` with a full disk as the OSError that it is: torch's own writer names no cause."""
+    with path.open("wb") as file:
+        torch.save(content, file)

@@ -1,0 +1,122 @@
+"""The stages of training as one table: what trains, on which rows, by which losses (section 4.3; released code)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+
+from smartedit.config.training import StageName
+from smartedit.model.smartedit import SmartEdit
+from smartedit.model.tokenizer import TokenLayout
+
+
+class Rows(StrEnum):
+    """What a stage reads of a manifest."""
+
+    CAPTIONS = "captions"
+    """Texts that describe a picture; the picture is not read."""
+    EDITS = "edits"
+    """Edits, segmentations to be painted, and conversations about a picture."""
+    PAIRS = "pairs"
+    """Edits and segmentations without conversations, for editors that read no language beyond the instruction."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        trains: Names of `PARAMETER_GROUPS`.
+        losses: What is added up, weight 1 each.
+        rows: What it reads.
+        interaction: Whether BIM takes part, where the model has one.
+        dropout: Whether the language model's own dropout (of LoRA) acts.
+    """
+
+    trains: tuple[str, ...]
+    losses: tuple[str, ...]
+    rows: Rows
+    interaction: bool = False
+    dropout: bool = True
+
+
+STAGES: dict[StageName, Stage] = {
+    StageName.ALIGN: Stage(
+        trains=("token_rows", "qformer"), losses=("language", "alignment"), rows=Rows.CAPTIONS, dropout=False
+    ),
+    StageName.JOINT: Stage(
+        trains=("token_rows", "lora", "qformer", "unet"), losses=("language", "diffusion"), rows=Rows.EDITS
+    ),
+    StageName.FULL: Stage(
+        trains=("token_rows", "lora", "qformer", "bim", "unet"),
+        losses=("language", "diffusion"),
+        rows=Rows.EDITS,
+        interaction=True,
+    ),
+    StageName.BASELINE: Stage(trains=("unet",), losses=("diffusion",), rows=Rows.PAIRS),
+}
+"""The released code's parts; Table 2's plain model has no BIM, so that `full` goes on with what `joint` trained."""
+
+EMBEDDING, HEAD = "embed_tokens.weight", "lm_head.weight"
+
+PARAMETER_GROUPS: dict[str, Callable[[str], bool]] = {
+    "token_rows": lambda name: name.startswith("mllm.") and name.endswith((EMBEDDING, HEAD)),
+    "lora": lambda name: name.startswith("mllm.") and ".lora_" in name,
+    "qformer": lambda name: name.startswith("qformer."),
+    "bim": lambda name: name.startswith("bim."),
+    "unet": lambda name: name.startswith("unet."),
+}
+"""Which parameters of `SmartEdit` belong to a group, by their names."""
+
+
+class StageError(ValueError):
+    """A model cannot be trained in a stage; the message says what it lacks."""
+
+
+def choose_parameters(model: SmartEdit, stage: StageName, layout: TokenLayout) -> dict[str, nn.Parameter]:
+    """Let exactly the parameters of a stage require gradients.
+
+    Of the embedding and the output layer only the rows of the added tokens change, as in the released code. There the
+    old rows are put back before each pass, but their gradients still count in the norm that is clipped and in Adam's
+    state; here the old rows have no gradient at all.
+
+    Args:
+        model: The model, changed in place.
+        stage: Which stage.
+        layout: Where the added tokens are.
+
+    Returns:
+        The trained parameters by name, in the model's order.
+
+    Raises:
+        StageError: The model has no parameters of a group that the stage trains.
+    """
+    groups = [group for group in STAGES[stage].trains if group != "bim" or model.bim is not None]
+    trained: dict[str, nn.Parameter] = {}
+    found = set()
+    for name, parameter in model.named_parameters():
+        group = next((g for g in groups if PARAMETER_GROUPS[g](name)), None)
+        parameter.requires_grad_(group is not None)
+        if group is not None:
+            trained[name] = parameter
+            found.add(group)
+        if group == "token_rows":
+            parameter.register_hook(_only_added_rows(parameter, layout))
+    missing = [group for group in groups if group not in found]
+    if missing:
+        raise StageError(f"stage {stage} trains {', '.join(missing)}, and the model has none (model.mllm.lora?)")
+    return trained
+
+
+def _only_added_rows(parameter: Tensor, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
+    """A gradient hook that forgets the rows of the tokens that the language model came with."""
+    added = [layout.system_image, layout.image_start, layout.image_end, *layout.img_tokens]
+    is_added = torch.zeros(len(parameter), 1, dtype=torch.bool)
+    is_added[added] = True
+
+    def forget(gradient: Tensor) -> Tensor:
+        return gradient * is_added.to(gradient.device)
+
+    return forget

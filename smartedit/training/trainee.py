@@ -1,0 +1,77 @@
+"""What a stage trains, as the loop sees it: rows, losses, and a folder in the end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from smartedit.training.losses import Draws
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latents:
+    """What must be known to draw a row's noise.
+
+    Attributes:
+        shape: [channels, h, w] of a latent.
+        num_timesteps: Timesteps of the schedule.
+    """
+
+    shape: tuple[int, int, int]
+    num_timesteps: int
+
+
+class RowDataset(Protocol):
+    """Rows by position in an endless order, and batches of them; a row has an `example_id`."""
+
+    def __getitem__(self, position: int) -> Any:
+        """The row at a position."""
+        ...
+
+    def collate(self, rows: Any) -> Any:
+        """A batch."""
+        ...
+
+
+class Trainee(Protocol):
+    """A model in a stage of training.
+
+    Attributes:
+        module: What is trained, with one forward pass a step, so that it can be wrapped for several processes.
+        trained: Its trained parameters by name.
+        rows: What it reads.
+        latents: For the draws of the diffusion loss; None where there is none.
+    """
+
+    module: nn.Module
+    trained: dict[str, nn.Parameter]
+    rows: RowDataset
+    latents: Latents | None
+
+    def count_labels(self, batch: Any) -> int:
+        """By how many labelled tokens a batch's language loss is divided."""
+        ...
+
+    def losses(
+        self, module: nn.Module, batch: Any, draws: Draws | None, seen: Any, num_labels: float
+    ) -> Mapping[str, Tensor]:
+        """The parts of a batch's loss by name.
+
+        Args:
+            module: `self.module`, perhaps wrapped.
+            batch: Of `rows.collate`, on the device.
+            draws: The batch's randomness, on the device.
+            seen: What the frozen encoders made of the batch's pictures before, or None.
+            num_labels: Divide the language loss by this.
+        """
+        ...
+
+    def train_mode(self) -> None:
+        """Let dropout act where the stage has it."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was trained as a pipeline."""
+        ...
