@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from smartedit.commands import manifest, miniature, model, synth
+from smartedit.commands import manifest, miniature, model, synth, train
 
 app = typer.Typer(
     help="Build data for SmartEdit, train it, and edit pictures by complex instructions.",
@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command()(model.edit)
 app.command()(model.convert)
 app.command()(model.doctor)
+app.command()(train.train)
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(synth.app, name="synth")
 app.add_typer(miniature.app, name="miniature")
