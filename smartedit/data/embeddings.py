@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reason_edit.files import atomic_path
+from smartedit.hub import locate_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,8 +39,9 @@ class ImageEmbedder:
         from transformers import AutoImageProcessor, AutoModel
 
         try:
-            self._model = AutoModel.from_pretrained(model).eval()
-            self._processor = AutoImageProcessor.from_pretrained(model)
+            where = locate_model(model)
+            self._model = AutoModel.from_pretrained(where).eval()
+            self._processor = AutoImageProcessor.from_pretrained(where)
         except (OSError, ValueError) as error:
             raise EmbeddingError(f"{model}: no image model of transformers can be loaded from it ({error})") from error
         weights = "\0".join(f"{n}{tuple(p.shape)}{p.sum().item()}" for n, p in self._model.named_parameters())

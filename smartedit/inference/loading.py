@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from smartedit.config.loading import preset_names
 from smartedit.config.model import load_model_config
+from smartedit.hub import locate_model
 from smartedit.inference.memory import (
     Machine,
     Placement,
@@ -102,7 +103,8 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(str(model), revision=revision))
+        where = Path(locate_model(model, revision))
+        return where if where.is_dir() else Path(snapshot_download(str(model), revision=revision))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise LoadingError(
             f"{model}: neither a folder nor to be had from the hub ({str(error).splitlines()[0]}); fetch it where "

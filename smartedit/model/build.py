@@ -19,6 +19,7 @@ from smartedit.config.model import (
     VaeConfig,
     VisionConfig,
 )
+from smartedit.hub import locate_model
 from smartedit.model.bim import Bim
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.qformer import QFormer
@@ -70,7 +71,7 @@ def build_mllm(config: MllmConfig) -> ImageTextMllm:
         return random
     from transformers import AutoModelForImageTextToText
 
-    loaded = AutoModelForImageTextToText.from_pretrained(config.checkpoint, dtype="auto")
+    loaded = AutoModelForImageTextToText.from_pretrained(locate_model(config.checkpoint), dtype="auto")
     mllm: ImageTextMllm = ImageTextMllm.around(loaded, feature_layer=config.vision.feature_layer)
     if lora is not None:
         mllm.add_lora(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.target_modules)
@@ -168,7 +169,7 @@ def build_unet(config: UNetConfig, *, text_size: int) -> SmartEditUNet:
             up_block_types=tuple(up),
         )
         return unet
-    loaded = UNet2DConditionModel.from_pretrained(config.checkpoint)
+    loaded = UNet2DConditionModel.from_pretrained(locate_model(config.checkpoint))
     if loaded.conv_in.in_channels == 4:
         widen_input(loaded)
     with torch.device("meta"):
@@ -180,7 +181,7 @@ def build_unet(config: UNetConfig, *, text_size: int) -> SmartEditUNet:
 def build_vae(config: VaeConfig) -> AutoencoderKL:
     """Build the autoencoder, or load its checkpoint; frozen."""
     if config.checkpoint is not None:
-        vae = AutoencoderKL.from_pretrained(config.checkpoint)
+        vae = AutoencoderKL.from_pretrained(locate_model(config.checkpoint))
     else:
         levels = len(config.block_channels)
         vae = AutoencoderKL(
@@ -206,7 +207,7 @@ def build_text_encoder(config: TextConfig, *, hidden_size: int, num_tokens: int)
     from transformers import CLIPTextConfig, CLIPTextModel
 
     if config.checkpoint is not None:
-        encoder = CLIPTextModel.from_pretrained(config.checkpoint)
+        encoder = CLIPTextModel.from_pretrained(locate_model(config.checkpoint))
     else:
         encoder = CLIPTextModel(
             CLIPTextConfig(

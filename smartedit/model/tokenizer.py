@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smartedit.hub import locate_model
+
 SYSTEM_IMAGE, IMAGE_START, IMAGE_END = "<img>", "<im_start>", "<im_end>"
 
 
@@ -73,7 +75,7 @@ def load_tokenizer(path: Path | str) -> Any:
         return _from_sentencepiece(folder / "tokenizer.model")
     if folder.is_dir():
         raise VocabularyError(f"{folder}: holds neither tokenizer.json nor tokenizer.model")
-    return AutoTokenizer.from_pretrained(str(path), legacy=True)
+    return AutoTokenizer.from_pretrained(locate_model(path), legacy=True)
 
 
 def _from_sentencepiece(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from smartedit.hub import locate_model
 from smartedit.tools.protocols import ChangeRequest, ChangeScores, ToolError, ToolUnavailable
 
 
@@ -30,7 +31,8 @@ class ClipScorer:
         from transformers import AutoModel, AutoProcessor
 
         try:
-            model, processor = AutoModel.from_pretrained(name), AutoProcessor.from_pretrained(name)
+            where = locate_model(name)
+            model, processor = AutoModel.from_pretrained(where), AutoProcessor.from_pretrained(where)
         except (OSError, ValueError) as error:
             raise ToolUnavailable(
                 f"clip: no model {name!r}; set scorer.clip to a folder or a hub name ({error})"

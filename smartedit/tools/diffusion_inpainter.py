@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from smartedit.config.synthesis import InpainterConfig
+from smartedit.hub import locate_model
 from smartedit.seeding import torch_generators
 from smartedit.tools.protocols import Inpainted, InpaintingRequest, ToolError, ToolUnavailable
 
@@ -72,7 +73,7 @@ class DiffusionInpainter:
         if kind is None:
             raise ToolUnavailable(f"diffusion: diffusers {diffusers.__version__} has no pipeline {config.pipeline!r}")
         try:
-            pipeline = kind.from_pretrained(config.model, torch_dtype=getattr(torch, config.dtype))
+            pipeline = kind.from_pretrained(locate_model(config.model), torch_dtype=getattr(torch, config.dtype))
         except (OSError, ValueError) as error:
             raise ToolUnavailable(f"diffusion: no {config.pipeline} at {config.model!r} ({error})") from error
         pipeline.set_progress_bar_config(disable=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smartedit.config.synthesis import GrounderConfig
+from smartedit.hub import locate_model
 from smartedit.tools.grounding_captions import by_picture, captions, detections, pixels
 from smartedit.tools.protocols import Detection, GroundingRequest, ToolError, ToolUnavailable
 
@@ -36,8 +37,9 @@ class GroundingDinoHFGrounder:
                 "grounding-dino-hf: set grounder.model, for example IDEA-Research/grounding-dino-tiny"
             )
         try:
-            model = GroundingDinoForObjectDetection.from_pretrained(config.model)
-            tokenizer = AutoTokenizer.from_pretrained(config.model)
+            where = locate_model(config.model)
+            model = GroundingDinoForObjectDetection.from_pretrained(where)
+            tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError) as error:
             raise ToolUnavailable(f"grounding-dino-hf: no model {config.model!r} ({error})") from error
         return cls(model, tokenizer, config)

@@ -5,6 +5,7 @@ import time
 from typing import Any, Protocol
 
 from smartedit.config.synthesis import WriterConfig
+from smartedit.hub import locate_model
 from smartedit.tools.protocols import ToolError, ToolUnavailable
 
 TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -139,8 +140,9 @@ class TransformersModel:
         if config.model is None:
             raise ToolUnavailable("transformers: set writer.model to a folder or a hub name")
         try:
-            model = AutoModelForCausalLM.from_pretrained(config.model)
-            tokenizer = AutoTokenizer.from_pretrained(config.model)
+            where = locate_model(config.model)
+            model = AutoModelForCausalLM.from_pretrained(where)
+            tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError) as error:
             raise ToolUnavailable(f"transformers: no model {config.model!r} ({error})") from error
         return cls(model, tokenizer, name=config.model, max_new_tokens=config.max_new_tokens, device=config.device)

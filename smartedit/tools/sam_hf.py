@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from smartedit.config.synthesis import SegmenterConfig
+from smartedit.hub import locate_model
 from smartedit.tools.protocols import Mask, SegmentationRequest, ToolError, ToolUnavailable
 
 
@@ -35,8 +36,9 @@ class SamHFSegmenter:
         if config.model is None:
             raise ToolUnavailable("sam-hf: set segmenter.model, for example facebook/sam-vit-huge")
         try:
-            model = AutoModelForMaskGeneration.from_pretrained(config.model)
-            processor = AutoProcessor.from_pretrained(config.model)
+            where = locate_model(config.model)
+            model = AutoModelForMaskGeneration.from_pretrained(where)
+            processor = AutoProcessor.from_pretrained(where)
         except (OSError, ValueError) as error:
             raise ToolUnavailable(f"sam-hf: no model {config.model!r} ({error})") from error
         return cls(model, processor, config.device)

@@ -1,0 +1,90 @@
+"""Models by folder or hub name, and whether their host can be reached: answered within seconds and never by hanging."""
+
+import os
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ANSWER_SECONDS = 5.0
+"""How long a host may take to answer before it counts as out of reach."""
+
+
+class ModelNotFoundError(OSError):
+    """A model is neither a folder, nor in the cache, nor to be had; the message says what to do."""
+
+
+def locate_model(model: str | Path, revision: str | None = None) -> str:
+    """What `from_pretrained` is to be given, so that it never waits for a host that does not answer.
+
+    Args:
+        model: A folder, or a hub id.
+        revision: Commit, tag or branch of a hub id.
+
+    Returns:
+        The folder; the hub id where the hub answers (the library then fetches what it needs, or finds it up to date);
+        else the snapshot in the cache.
+
+    Raises:
+        ModelNotFoundError: There is no such folder, and the hub does not answer and the cache does not hold it.
+    """
+    if Path(model).expanduser().exists():
+        return str(Path(model).expanduser())
+    name = str(model)
+    if name.startswith((".", "~", "/")) or name.count("/") > 1:
+        raise ModelNotFoundError(f"{name}: there is no such folder")
+    if hub_answers(name):
+        return name
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return str(snapshot_download(name, revision=revision, local_files_only=True))
+    except (OSError, HFValidationError) as error:
+        raise ModelNotFoundError(
+            f"{name}: no such folder, not in the cache, and the hub does not answer; fetch it where there is a network "
+            f"(`hf download {name}`) and name its folder"
+        ) from error
+
+
+def hub_answers(model: str) -> bool:
+    """Whether the Hugging Face hub may be asked and answers in time.
+
+    Args:
+        model: A hub id. It is this model's page that is asked for: a proxy may answer for the host and let everything
+            behind it wait, which the hub's own client does not give up on.
+    """
+    from urllib.parse import quote
+
+    from huggingface_hub import constants
+
+    return not constants.HF_HUB_OFFLINE and answers(f"{constants.ENDPOINT}/api/models/{quote(model)}")
+
+
+def told_offline() -> bool:
+    """Whether the user said, by `HF_HUB_OFFLINE=1`, that nothing is to be fetched."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def answers(url: str, seconds: float | None = None) -> bool:
+    """Whether a web host answers within `seconds` (`ANSWER_SECONDS`), name look-up included; any HTTP status counts."""
+    if told_offline():
+        return False
+    patience = ANSWER_SECONDS if seconds is None else seconds
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=patience).close()
+        except urllib.error.HTTPError:
+            answered.set()
+        except (OSError, ValueError):
+            return
+        else:
+            answered.set()
+
+    # A daemon thread, because a name look-up obeys no timeout.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(patience)
+    return answered.is_set()
