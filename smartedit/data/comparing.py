@@ -1,15 +1,12 @@
 """What changed between two manifests: rows that came, went, or hold something else, found by hashes in columns."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from smartedit.data.columns import SCHEMA
 from smartedit.data.manifest import Manifest
+from smartedit.data.row_hashes import REPEATED, hash_rows, hash_texts
 
 EXAMPLES = 5
 
@@ -43,7 +40,7 @@ class SourceDifference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fingerprints:
+class RowHashes:
     """Hashes of a source's ids and contents, by row, sorted by the id's hash; `order` leads back to the rows."""
 
     ids: NDArray[np.uint64]
@@ -58,15 +55,24 @@ def compare_manifests(before: Manifest, after: Manifest) -> list[SourceDifferenc
 
 
 def _compare(source: str, before: Manifest, after: Manifest) -> SourceDifference:
-    old, new = _fingerprints(before, source), _fingerprints(after, source)
-    kept_old, kept_new = np.isin(old.ids, new.ids), np.isin(new.ids, old.ids)
-    differs = old.contents[kept_old] != new.contents[kept_new]
-    removed, added = old.order[~kept_old], new.order[~kept_new]
-    changed = new.order[kept_new][differs]
+    sizes = before.sizes.get(source, 0), after.sizes.get(source, 0)
+    if sizes[0] == sizes[1] and _is_same(source, before, after):
+        return SourceDifference(
+            source=source, before=sizes[0], after=sizes[1], added=0, removed=0, changed=0, examples=()
+        )
+    old, new = _hashes(before, source), _hashes(after, source)
+    places = np.searchsorted(new.ids, old.ids)
+    is_kept = places < len(new.ids)
+    is_kept[is_kept] = new.ids[places[is_kept]] == old.ids[is_kept]
+    places = places[is_kept]
+    is_known = np.zeros(len(new.ids), dtype=bool)
+    is_known[places] = True
+    removed, added = old.order[~is_kept], new.order[~is_known]
+    changed = new.order[places[old.contents[is_kept] != new.contents[places]]]
     return SourceDifference(
         source=source,
-        before=len(old.ids),
-        after=len(new.ids),
+        before=sizes[0],
+        after=sizes[1],
         added=len(added),
         removed=len(removed),
         changed=len(changed),
@@ -78,6 +84,12 @@ def _compare(source: str, before: Manifest, after: Manifest) -> SourceDifference
     )
 
 
+def _is_same(source: str, before: Manifest, after: Manifest) -> bool:
+    """Whether a source's rows are the same in the same order, as they are after most changes of other sources."""
+    batches = zip(*(m.batches(source, encoded=REPEATED) for m in (before, after)), strict=False)
+    return all(old.equals(new) for old, new in batches)
+
+
 def _names(manifest: Manifest, source: str, rows: NDArray[np.int64]) -> list[str]:
     if not len(rows):
         return []
@@ -85,39 +97,13 @@ def _names(manifest: Manifest, source: str, rows: NDArray[np.int64]) -> list[str
     return [example.example_id for example in manifest.take([first + int(row) for row in np.sort(rows)[:EXAMPLES]])]
 
 
-def _fingerprints(manifest: Manifest, source: str) -> Fingerprints:
+def _hashes(manifest: Manifest, source: str) -> RowHashes:
     ids: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
     contents: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
     if source in manifest.sources:
-        for batch in manifest.batches(source):
-            ids.append(_hash(batch.column("example_id")))
-            contents.append(_hash(_row_texts(batch)))
+        for batch in manifest.batches(source, encoded=REPEATED):
+            ids.append(hash_texts(batch.column("example_id")))
+            contents.append(hash_rows(batch))
     hashed = np.concatenate(ids)
-    order = np.argsort(hashed, kind="stable")
-    return Fingerprints(ids=hashed[order], contents=np.concatenate(contents)[order], order=order)
-
-
-def _hash(texts: pa.Array) -> NDArray[np.uint64]:
-    import pandas as pd
-
-    values = texts.to_numpy(zero_copy_only=False)
-    return np.asarray(pd.util.hash_array(values, categorize=False), dtype=np.uint64)
-
-
-def _row_texts(batch: pa.RecordBatch) -> pa.Array:
-    """Each row as one text that is another one whenever a cell is."""
-    parts = [_cell_texts(batch.column(name)) for name in SCHEMA.names if name in batch.schema.names]
-    return pc.binary_join_element_wise(*parts, "\x1e", null_handling="replace", null_replacement="\x00")
-
-
-def _cell_texts(column: pa.Array) -> pa.Array:
-    if pa.types.is_struct(column.type):
-        children: Sequence[pa.Array] = [_cell_texts(pc.struct_field(column, i)) for i in range(column.type.num_fields)]
-        return pc.binary_join_element_wise(*children, "\x1d", null_handling="replace", null_replacement="\x00")
-    if pa.types.is_list(column.type):
-        items = _cell_texts(column.flatten())
-        lengths = pc.fill_null(pc.list_value_length(column), 0)
-        offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(zero_copy_only=False))]).astype(np.int32)
-        joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), items), "\x1f")
-        return pc.binary_join_element_wise(pc.cast(lengths, pa.string()), joined, ":")
-    return column.cast(pa.string())
+    order = np.argsort(hashed)
+    return RowHashes(ids=hashed[order], contents=np.concatenate(contents)[order], order=order)

@@ -144,11 +144,20 @@ class Manifest:
             examples.append(example_from(self._group(group).slice(offset, 1).to_pylist()[0]))
         return examples
 
-    def batches(self, source: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows of a source, or of all, in Arrow batches; only these columns are read."""
+    def batches(
+        self, source: str | None = None, columns: Sequence[str] | None = None, *, encoded: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a source, or of all, in Arrow batches.
+
+        Args:
+            source: Which; None for all.
+            columns: Only these columns are read.
+            encoded: Columns that come as dictionaries, so that texts which many rows share are not copied for each.
+        """
         rows = self.rows(source)
+        file = pq.ParquetFile(self.path, memory_map=True, read_dictionary=list(encoded)) if encoded else self._file
         groups = [i for i, start in enumerate(self._group_starts[:-1]) if rows.start <= start < rows.stop]
-        yield from self._file.iter_batches(row_groups=groups, columns=list(columns) if columns else None)
+        yield from file.iter_batches(row_groups=groups, columns=list(columns) if columns else None)
 
     def examples(self, source: str | None = None) -> Iterator[TrainingExample]:
         """The rows of a source, or of all, one by one."""

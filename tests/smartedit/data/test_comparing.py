@@ -2,15 +2,18 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from smartedit.config.loading import load_tree
 from smartedit.config.sources import ManifestConfig
+from smartedit.data import row_hashes
 from smartedit.data.build import build_manifest
 from smartedit.data.columns import SCHEMA, columns_to_batch, examples_to_batch
-from smartedit.data.comparing import _row_texts, compare_manifests
+from smartedit.data.comparing import compare_manifests
 from smartedit.data.examples import ImageRef, MaskRle, Speaker, Storage, Task, TrainingExample, Turn
 from smartedit.data.manifest import Manifest, example_from
+from smartedit.data.row_hashes import hash_rows, hash_texts
 
 FULL = TrainingExample(
     example_id="s/1",
@@ -69,13 +72,23 @@ CHANGES: dict[str, object] = {
 }
 
 
-def test_any_change_of_a_cell_changes_the_fingerprint() -> None:
+def test_any_change_of_a_cell_changes_the_hash() -> None:
     changed = [dataclasses.replace(FULL, **{name: value}) for name, value in CHANGES.items()]  # type: ignore[arg-type]
     assert {f.name for f in dataclasses.fields(FULL)} == {*CHANGES, "example_id", "source"}
     blank = dataclasses.replace(BARE, caption="")
-    texts = _row_texts(examples_to_batch([FULL, *changed, blank, BARE])).to_pylist()
-    assert len(set(texts)) == len(texts) == 18
-    assert _row_texts(examples_to_batch([BARE, FULL])).to_pylist() == [texts[-1], texts[0]]
+    hashes = hash_rows(examples_to_batch([FULL, *changed, blank, BARE])).tolist()
+    assert len(set(hashes)) == len(hashes) == 18
+    assert hash_rows(examples_to_batch([BARE, FULL])).tolist() == [hashes[-1], hashes[0]]
+    assert hash_rows(examples_to_batch([FULL, BARE, FULL]).slice(1, 2)).tolist() == [hashes[-1], hashes[0]]
+
+
+def test_hashes_of_texts_do_not_depend_on_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["", "a", "b", "ab", "ba", None, "a\0", "\0", "x" * 40, "x" * 41, "", "ab"]
+    whole = hash_texts(pa.array(texts)).tolist()
+    assert len(set(whole)) == len(set(texts)) == 10
+    assert [hash_texts(pa.array([text], pa.string()))[0] for text in texts] == whole
+    monkeypatch.setattr(row_hashes, "BLOCK", 3)  # blocks of a few bytes, some texts longer than one
+    assert hash_texts(pa.array(texts)).tolist() == whole
 
 
 def captions(folder: Path, lines: list[str], name: str = "cc12m") -> Manifest:
