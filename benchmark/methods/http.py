@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.methods.http_calls import Caller, CallOptions
 from benchmark.methods.specs import MethodError, MethodSpec, SampleError, Setting, Tag
+from benchmark.posting import Refused
 from smartedit.editing import EditRequest, EditResult
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def build_plain(options: PlainOptions, setting: Setting) -> ServerEditor:
             return EditResult(image=_picture(response.content))
         content = response.json()
         if content.get("error"):
-            raise SampleError(f"refused: {content['error']}")
+            raise Refused(str(content["error"]))
         return EditResult(image=_picture(base64.b64decode(content["image"])), response=content.get("response"))
 
     def send(request: EditRequest) -> EditResult:

@@ -166,7 +166,7 @@ def test_a_time_out_is_no_score_and_is_asked_again_next_time(run: Run) -> None:
     with playing(slow(0.6)) as endpoint:
         rows = judged(run, endpoint, timeout=0.1, attempts=2)
     assert [r.answer for r in rows] == [None] * 6
-    assert "no reply: time-out, after 2 attempts" in {r.reason for r in rows}
+    assert "no reply: no answer within 0.1 s, after 2 attempts" in {r.reason for r in rows}
     with playing(lambda *_: said("yes")) as endpoint:
         rows = judged(run, endpoint)
     assert [r.answer for r in rows].count(Answer.ALIGNED) == 5
@@ -186,6 +186,13 @@ def test_what_cannot_get_better_stops_at_once(run: Run, play: Play, complaint: s
         judged(run, endpoint, concurrency=1)
     assert len(endpoint.seen) <= 3
     assert not run.scores_path.exists()
+
+
+def test_a_key_that_the_endpoint_repeats_is_blotted_out(run: Run) -> None:
+    play: Play = (401, {"error": {"message": "Incorrect API key provided: sk-4711"}}, {})
+    with playing(lambda *_: play) as endpoint, pytest.raises(JudgeError, match=r"401 Incorrect .*: \*\*\*; no") as told:
+        judged(run, endpoint, api_key="sk-4711")
+    assert "sk-4711" not in str(told.value)
 
 
 def test_a_dead_endpoint_stops_soon_and_what_was_said_is_kept(tmp_path: Path) -> None:

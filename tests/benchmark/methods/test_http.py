@@ -1,7 +1,9 @@
 """Editors behind an address, through the command line against a local server that plays every part."""
 
 import base64
+import contextlib
 import re
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,9 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.methods.http_calls import Caller, CallOptions, pause
+from benchmark.methods.http_calls import Caller, CallOptions
 from benchmark.methods.registry import MethodWords, resolve_methods
-from benchmark.methods.specs import MethodError, Setting
+from benchmark.methods.specs import MethodError, SampleError, Setting
+from benchmark.posting import pause
 from benchmark.records import EditRecord
 from benchmark.runs import Run
 from reason_edit.schema import Category
@@ -33,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    monkeypatch.setattr("benchmark.methods.http_calls.pause", lambda attempt, asked: 0.0)
+    monkeypatch.setattr("benchmark.posting.pause", lambda attempt, asked: 0.0)
 
 
 def edit(folder: Path, run: Path, method: str, url: str, *sets: str) -> tuple[int, str, list[EditRecord]]:
@@ -133,6 +136,35 @@ def test_a_slow_server_times_out(folder: Path, tmp_path: Path) -> None:
     assert {r.sample_id: r.error for r in records if r.error} == {
         "color/001": "no answer within 0.2 s, after 1 attempts"
     }
+
+
+def test_a_server_that_trickles_does_not_hold_the_run() -> None:
+    """It sends a byte before every single time-out of a read, and would do so for a day."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                asked.append(connection)
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                threading.Thread(target=trickle, args=(connection,), daemon=True).start()
+
+    def trickle(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+
+    threading.Thread(target=serve, daemon=True).start()
+    caller = Caller(CallOptions(url=f"http://127.0.0.1:{listener.getsockname()[1]}/edit", timeout=0.3, attempts=2))
+    start = time.monotonic()
+    with pytest.raises(SampleError, match=r"no answer within 0\.3 s, after 2 attempts"):
+        caller.post(lambda response: response.json(), json={})
+    assert time.monotonic() - start < 20 and len(asked) == 2
+    listener.close()
 
 
 def test_a_wrong_key_stops_the_run_and_nothing_is_lost(folder: Path, tmp_path: Path) -> None:
