@@ -36,6 +36,7 @@ from benchmark.provenance import describe_dataset, open_run, record_protocol
 from benchmark.report.write import write_report
 from benchmark.runs import Run
 from benchmark.score import score_with
+from flows.server import server_for_workers
 from flows.synth_data import GPU_TAG, ShardsFailed, may_help, task_runner
 
 
@@ -174,7 +175,8 @@ def measure(
     places = devices or ["auto"]
     root = str(Path(run).resolve())
     labels = prepare_task(root, dataset, words, seed, batch_size, places[0])
-    edit_all.with_options(task_runner=task_runner(workers, dask))(root, words, labels, shards, places)
+    with server_for_workers():
+        edit_all.with_options(task_runner=task_runner(workers, dask))(root, words, labels, shards, places)
     table = merge_task(root)
     create_table_artifact(table=table, key="benchmark-coverage", description="Pictures and errors of each method")
     default = "smartedit-v1" if dataset else "miniature-v1"

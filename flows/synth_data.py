@@ -23,6 +23,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
+from flows.server import server_for_workers
 from smartedit.config.synthesis import SynthesisConfig, load_synthesis
 from smartedit.synthesis.contact_sheet import contact_sheet_address
 from smartedit.synthesis.export import export
@@ -94,7 +95,8 @@ def synth_data(
         overrides.append(f"pictures.annotations={str(Path(annotations).resolve())!r}")
     tree = load_synthesis(config, overrides)
     shards = prepare_task(Path(pictures), root, tree)
-    work_on_shards.with_options(task_runner=task_runner(workers, dask))(str(root), shards)
+    with server_for_workers():
+        work_on_shards.with_options(task_runner=task_runner(workers, dask))(str(root), shards)
     chosen = choose_task(root)
     folder = export_task(root)
     review_task(root)

@@ -45,6 +45,8 @@ def test_two_dask_processes_write_the_bytes_of_one(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"{len(words.methods)} methods, 1 edits failed" in done.stderr
+    # One server, this process's: one in every worker as well would be three on one SQLite file.
+    assert done.stderr.count("Starting temporary server") == 1
 
     samples, methods, plain = load_reason_edit(dataset), resolve_methods(words), Run(tmp_path / "plain")
     described = describe_dataset(samples, dataset, dataset.name)
