@@ -31,25 +31,28 @@ def edit_requests(label: str, editor: FallibleEditor, requests: Sequence[EditReq
     Raises:
         MethodError: No request can succeed.
     """
+    short: str | None = None
     try:
         made = _call(editor, requests)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        short = _first_line(error)
+    if short is not None:
+        # Not before the exception is gone: its traceback holds what the failed call had in memory.
         free_memory()
         if len(requests) == 1:
-            return [f"out of memory with this picture alone ({_first_line(error)}); {SMALLER}"]
-        made = f"out of memory ({_first_line(error)})"
+            return [f"out of memory with this picture alone ({short}); {SMALLER}"]
         parts = [requests[: len(requests) // 2], requests[len(requests) // 2 :]]
         logger.warning(
             "%s: out of memory with %d pictures at once; %d instead, for this batch",
             label, len(requests), len(parts[1]),
         )  # fmt: skip
+    elif not isinstance(made, str):
+        return made
+    elif len(requests) == 1:
+        return [made]
     else:
-        if not isinstance(made, str):
-            return made
-        if len(requests) == 1:
-            return [made]
         parts = [[r] for r in requests]
         logger.warning("%s: a batch of %d failed (%s); one by one instead", label, len(requests), made)
     return [result for part in parts for result in edit_requests(label, editor, part)]

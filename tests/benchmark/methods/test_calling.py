@@ -64,6 +64,24 @@ def test_a_batch_that_does_not_fit_is_halved(error: type[Exception], caplog: pyt
     assert "big: out of memory with 5 pictures at once; 3 instead, for this batch" in caplog.text
 
 
+def test_what_a_failed_batch_held_is_gone_before_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exception's traceback holds the failed call's tensors; while it lives, nothing can be given back."""
+    held: list[weakref.ref[Any]] = []
+    alive: list[bool] = []
+
+    class Greedy:
+        def edit(self, requests: Sequence[EditRequest]) -> list[EditResult]:
+            activations = torch.zeros(8)
+            held.append(weakref.ref(activations))
+            if len(requests) > 1:
+                raise torch.OutOfMemoryError(f"CUDA out of memory with {len(activations)}")
+            return [EditResult(image=r.image) for r in requests]
+
+    monkeypatch.setattr("benchmark.methods.calling.free_memory", lambda: alive.append(held[-1]() is not None))
+    made = edit_requests("x", Greedy(), [request("001"), request("002")])
+    assert all(isinstance(m, EditResult) for m in made) and alive == [False]
+
+
 def test_a_picture_too_large_alone_is_a_row_with_the_remedy() -> None:
     MODELS.clear()
     made = edit_requests("big", Cramped(4), [request("001"), request("004")])
