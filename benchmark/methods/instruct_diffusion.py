@@ -39,12 +39,12 @@ class InstructDiffusion(InstructPix2Pix):
     """Edits with InstructDiffusion's guidance through InstructPix2Pix's pipeline."""
 
     def __init__(self, options: InstructDiffusionOptions, device: str) -> None:
-        """Load the pipeline once.
+        """Load the pipeline once; a converted folder has no revision of its own, a hub id may.
 
         Raises:
             MethodError: The folder holds no such pipeline.
         """
-        super().__init__(options, device)
+        super().__init__(options, device, options.revision)
         self._text_guidance = options.guidance_scale + options.image_guidance_scale
         self._image_guidance = options.image_guidance_scale + 0.5
         encode = self._pipeline._encode_prompt
@@ -70,5 +70,11 @@ INSTRUCT_DIFFUSION = MethodSpec(
     build=_build,
     batched=True,
     describe=lambda options: weights_description(options.model, options.revision),
-    facts=FACTS | {"license": "MIT (as announced)", "remark": "convert the authors' checkpoint first"},
+    facts=FACTS
+    | {
+        "license": "MIT",
+        "memory": "about 2 GB of bfloat16 weights (as announced)",
+        "checked": "licence: LICENSE of cientgu/InstructDiffusion",
+        "remark": "convert the authors' checkpoint first",
+    },
 )

@@ -1,16 +1,33 @@
 """InstructPix2Pix, and MagicBrush that shares its pipeline, through diffusers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from benchmark.methods.checkpoints import Checkpoint
 from benchmark.methods.resolution import Resolution, to_working_size, working_size
 from benchmark.methods.specs import MethodError, MethodSpec, Setting, Tag
-from benchmark.methods.weights import find_weights, weights_description
+from benchmark.methods.weights import PIPELINE_FILES, find_weights, weights_description
 from smartedit.editing import EditRequest, EditResult
 from smartedit.seeding import torch_generators
+
+PIX2PIX_WEIGHTS = Checkpoint(
+    model="timbrooks/instruct-pix2pix",
+    revision="31519b5cb02a7fd89b906d88731cd4d6a7bbf88d",
+    license="MIT, with what Stable Diffusion's licence restricts",
+    billions=1.1,
+    checked="id: diffusers' documentation; licence: LICENSE of timothybrooks/instruct-pix2pix; commit: cache paths in "
+    "six public repositories",
+)
+MAGICBRUSH_WEIGHTS = Checkpoint(
+    model="vinesmsuic/magicbrush-jul7",
+    license="CreativeML OpenRAIL-M",
+    billions=1.1,
+    checked="id: README of OSU-NLP-Group/MagicBrush; licence: its LICENSE, stored page of the hub; commit: only its "
+    "first digits seen",
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -20,7 +37,7 @@ class Pix2PixOptions:
     model: str = "timbrooks/instruct-pix2pix"
     """Folder or hub id of the pipeline."""
     revision: str | None = None
-    """Revision of a hub id."""
+    """Revision of a hub id; None takes the pinned commit of the default model, and another one's main branch."""
     steps: int = Field(default=100, ge=1)
     """Denoising steps; 100 in the authors' test script."""
     guidance_scale: float = Field(default=7.5, ge=1)
@@ -38,8 +55,13 @@ class Pix2PixOptions:
 class InstructPix2Pix:
     """Edits by instruction with three-way classifier-free guidance (InstructPix2Pix, CVPR 2023, equation 3)."""
 
-    def __init__(self, options: Pix2PixOptions, device: str) -> None:
+    def __init__(self, options: Pix2PixOptions, device: str, revision: str | None) -> None:
         """Load the pipeline once.
+
+        Args:
+            options: The settings.
+            device: A torch device.
+            revision: Of a hub id, where one is pinned.
 
         Raises:
             MethodError: The folder holds no such pipeline.
@@ -47,7 +69,7 @@ class InstructPix2Pix:
         import torch
         from diffusers import StableDiffusionInstructPix2PixPipeline
 
-        folder = find_weights(options.model, revision=options.revision)
+        folder = find_weights(options.model, revision=revision, patterns=PIPELINE_FILES)
         name = options.dtype if options.dtype != "auto" else "float16" if device.startswith("cuda") else "float32"
         try:
             pipeline: Any = StableDiffusionInstructPix2PixPipeline.from_pretrained(
@@ -93,10 +115,6 @@ class InstructPix2Pix:
         return [results[place] for place in range(len(requests))]
 
 
-def _build(options: Pix2PixOptions, setting: Setting) -> InstructPix2Pix:
-    return InstructPix2Pix(options, setting.device)
-
-
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class MagicBrushOptions(Pix2PixOptions):
     """Settings of MagicBrush: InstructPix2Pix fine-tuned on MagicBrush's data."""
@@ -105,30 +123,43 @@ class MagicBrushOptions(Pix2PixOptions):
     """Folder or hub id of the pipeline."""
 
 
-FACTS = {
-    "class": "StableDiffusionInstructPix2PixPipeline",
-    "license": "see its page",
-    "memory": "about 2 GB of float16 weights (as announced)",
-    "batch": "together",
-}
+FACTS = {"class": "StableDiffusionInstructPix2PixPipeline", "batch": "together"}
+
+
+def _build(weights: Checkpoint) -> Callable[[Pix2PixOptions, Setting], InstructPix2Pix]:
+    def build(options: Pix2PixOptions, setting: Setting) -> InstructPix2Pix:
+        return InstructPix2Pix(options, setting.device, weights.revision_of(options.model, options.revision))
+
+    return build
+
+
+def _describe(weights: Checkpoint) -> Callable[[Pix2PixOptions], Mapping[str, Any]]:
+    def describe(options: Pix2PixOptions) -> Mapping[str, Any]:
+        revision = weights.revision_of(options.model, options.revision)
+        return weights_description(options.model, revision, PIPELINE_FILES)
+
+    return describe
+
 
 INSTRUCT_PIX2PIX = MethodSpec(
     name="instruct-pix2pix",
     summary="InstructPix2Pix (CVPR 2023) through diffusers; --model takes a hub id or a local folder.",
     tags=(Tag.DIRECT,),
     options=Pix2PixOptions,
-    build=_build,
+    build=_build(PIX2PIX_WEIGHTS),
     batched=True,
-    describe=lambda options: weights_description(options.model, options.revision),
-    facts=FACTS,
+    describe=_describe(PIX2PIX_WEIGHTS),
+    facts=FACTS | PIX2PIX_WEIGHTS.facts(),
+    checkpoint=PIX2PIX_WEIGHTS,
 )
 MAGICBRUSH = MethodSpec(
     name="magicbrush",
     summary="InstructPix2Pix fine-tuned on MagicBrush (NeurIPS 2023), the same pipeline.",
     tags=(Tag.DIRECT,),
     options=MagicBrushOptions,
-    build=_build,
+    build=_build(MAGICBRUSH_WEIGHTS),
     batched=True,
-    describe=lambda options: weights_description(options.model, options.revision),
-    facts=FACTS,
+    describe=_describe(MAGICBRUSH_WEIGHTS),
+    facts=FACTS | MAGICBRUSH_WEIGHTS.facts(),
+    checkpoint=MAGICBRUSH_WEIGHTS,
 )

@@ -10,8 +10,9 @@ from PIL import Image
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
+from benchmark.methods.editing_pipeline import EditingPipeline, ResolutionPolicy
 from benchmark.methods.modern_loading import Dtype, LoadOptions, Offload, Quantization, load_pipeline
-from benchmark.methods.modern_table import EDITING_PIPELINES, EditingPipeline, ResolutionPolicy
+from benchmark.methods.modern_table import EDITING_PIPELINES
 from benchmark.methods.resolution import to_working_size, working_size
 from benchmark.methods.specs import MethodError, MethodSpec, Setting, Tag
 from benchmark.methods.weights import PIPELINE_FILES, weights_description
@@ -28,17 +29,19 @@ def options_type(row: EditingPipeline) -> type[Any]:
     Returns:
         A pydantic dataclass that refuses unknown settings.
     """
+    model = row.checkpoint.model
     fields: list[Any] = [
-        ("model", str) if row.model is None else ("model", str, row.model),
-        ("revision", str | None, row.revision),
+        ("model", str) if model is None else ("model", str, model),
+        ("revision", str | None, None),
         ("steps", int, Field(default=row.steps, ge=1)),
         ("resolution", ResolutionPolicy, row.resolution),
-        ("side", int, Field(default=row.side, ge=row.multiple)),
         ("dtype", Dtype, "auto"),
         ("offload", Offload, "none"),
         ("quantization", Quantization, "none"),
         ("vae_tiling", bool, False),
     ]
+    if row.takes_side:
+        fields.append(("side", int, Field(default=row.side, ge=row.multiple)))
     if row.guidance is not None:
         fields.append(("guidance_scale", float, Field(default=row.guidance, ge=0)))
     if row.image_guidance is not None:
@@ -57,12 +60,11 @@ class DiffusersEditor:
         Raises:
             MethodError: It cannot be loaded, or the resolution policy is none of this pipeline's.
         """
-        fixed = not row.sized or row.buckets is not None
-        if fixed and options.resolution != "own":
+        if row.fixed and options.resolution != "own":
             raise MethodError(
                 f"{row.name}: resolution={options.resolution}: {row.pipeline} chooses its size itself; only own works"
             )
-        if not fixed and options.resolution == "own":
+        if not row.fixed and options.resolution == "own":
             raise MethodError(
                 f"{row.name}: resolution=own: {row.pipeline} works at any size; use area, square or native"
             )
@@ -72,14 +74,17 @@ class DiffusersEditor:
             LoadOptions(
                 pipeline=row.pipeline,
                 model=options.model,
-                revision=options.revision,
+                revision=row.checkpoint.revision_of(options.model, options.revision),
                 device=device,
                 dtype=options.dtype,
                 offload=options.offload,
                 quantization=options.quantization,
                 vae_tiling=options.vae_tiling,
                 load=row.load,
-                float32_parts=row.float32_parts,
+                part_types=row.part_types,
+                folder_classes=row.folder_classes,
+                mend=row.mend,
+                steps=options.steps,
             )
         )
 
@@ -119,14 +124,14 @@ class DiffusersEditor:
         prompts = [_prompt(row, r.instruction) for r in requests]
         given: list[Any] = [[p] for p in pictures] if row.image_form == "list" else list(pictures)
         generators = torch_generators([r.seed for r in requests])
-        with _own_randomness(requests[0].seed):
+        with _own_randomness(requests[0].seed, self._pipeline):
             output = self._pipeline(
                 prompt=prompts if row.batched else prompts[0],
                 generator=generators if row.batched else generators[0],
                 num_inference_steps=self._options.steps,
                 **{row.image_argument: given if row.batched else given[0]},
                 **self._guidance(),
-                **_size_arguments(row, size),
+                **_size_arguments(row, size, self._options),
                 **row.call,
             )
         made = list(getattr(output, row.output))
@@ -134,7 +139,7 @@ class DiffusersEditor:
             made = [clip[-1] for clip in made]
         if len(made) != len(requests):
             raise RuntimeError(f"{row.pipeline} made {len(made)} pictures for {len(requests)} prompts")
-        return made
+        return [_opaque(picture) for picture in made]
 
     def _guidance(self) -> dict[str, float]:
         row, options = self._row, self._options
@@ -145,13 +150,23 @@ class DiffusersEditor:
 
 
 @contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
+def _own_randomness(seed: int, pipeline: Any) -> Iterator[None]:
     """Some classes draw from the global generator too; it is seeded for this call and left as it was."""
     import torch
 
-    with torch.random.fork_rng():
+    # The pipeline's own card alone: by default every card of the machine would be woken, also those of other workers.
+    device = pipeline._execution_device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """A picture with alpha as a viewer shows it, over white; leaving alpha out would show what it hides."""
+    if picture.mode != "RGBA":
+        return picture
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
 
 
 def _prompt(row: EditingPipeline, instruction: str) -> str:
@@ -160,11 +175,12 @@ def _prompt(row: EditingPipeline, instruction: str) -> str:
     return row.prompt.replace("{instruction}", instruction)
 
 
-def _size_arguments(row: EditingPipeline, size: tuple[int, int] | None) -> dict[str, int]:
+def _size_arguments(row: EditingPipeline, size: tuple[int, int] | None, options: Any) -> dict[str, int]:
+    arguments = {} if row.side_argument is None else {row.side_argument: options.side}
     if size is None or not row.sized:
-        return {}
+        return arguments
     width, height = size
-    arguments = {"height": height, "width": width}
+    arguments |= {"height": height, "width": width}
     if row.area_argument is not None:
         arguments[row.area_argument] = width * height
     if row.longest_argument is not None:
@@ -173,13 +189,7 @@ def _size_arguments(row: EditingPipeline, size: tuple[int, int] | None) -> dict[
 
 
 def _facts(row: EditingPipeline) -> Mapping[str, str]:
-    memory = f"about {2 * row.billions:.0f} GB of bfloat16 weights" if row.billions is not None else "not known"
-    facts = {
-        "class": row.pipeline,
-        "license": f"{row.license}{', gated' if row.gated else ''} (as announced)",
-        "memory": f"{memory} (as announced)",
-        "batch": "together" if row.batched else "one by one",
-    }
+    facts = {"class": row.pipeline, **row.checkpoint.facts(), "batch": "together" if row.batched else "one by one"}
     return facts | ({"remark": row.remark} if row.remark else {})
 
 
@@ -196,8 +206,11 @@ def editing_spec(row: EditingPipeline) -> MethodSpec:
         options=options_type(row),
         build=build,
         batched=row.batched,
-        describe=lambda options: weights_description(options.model, options.revision, PIPELINE_FILES),
+        describe=lambda options: weights_description(
+            options.model, row.checkpoint.revision_of(options.model, options.revision), PIPELINE_FILES
+        ),
         facts=_facts(row),
+        checkpoint=row.checkpoint,
     )
 
 

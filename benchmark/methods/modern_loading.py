@@ -1,12 +1,13 @@
 """Loads a diffusers pipeline as it fits: type, quantization, offload, VAE tiling; and says what does not fit."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmark.methods.editing_pipeline import PartType
 from benchmark.methods.specs import MethodError
 from benchmark.methods.weights import PIPELINE_FILES, find_weights
 from smartedit.inference.loading import quiet_libraries
@@ -33,7 +34,10 @@ class LoadOptions:
             bitsandbytes and a GPU.
         vae_tiling: Encode and decode in tiles.
         load: More arguments of `from_pretrained`.
-        float32_parts: Parts that stay float32.
+        part_types: Parts that have this type whatever `dtype` says.
+        folder_classes: Other classes that a folder may name as its own.
+        mend: Changes the loaded pipeline where the installed libraries disagree about it.
+        steps: Denoising steps that will be asked for; refused where the folder fixes another number.
     """
 
     pipeline: str
@@ -45,7 +49,10 @@ class LoadOptions:
     quantization: Quantization = "none"
     vae_tiling: bool = False
     load: Mapping[str, Any] = field(default_factory=dict)
-    float32_parts: Sequence[str] = ()
+    part_types: Mapping[str, PartType] = field(default_factory=dict)
+    folder_classes: Sequence[str] = ()
+    mend: Callable[[Any], None] | None = None
+    steps: int | None = None
 
 
 def load_pipeline(options: LoadOptions) -> Any:
@@ -60,11 +67,13 @@ def load_pipeline(options: LoadOptions) -> Any:
 
     quiet_libraries()
     folder = find_weights(options.model, revision=options.revision, patterns=PIPELINE_FILES)
-    _check_class(folder, options)
+    _check_folder(folder, options)
     _check_means(options)
     _check_memory(folder, options)
     dtype = _dtype(options)
-    types = dict.fromkeys(options.float32_parts, torch.float32) | {"default": dtype} if options.float32_parts else dtype
+    types: Any = dtype
+    if options.part_types:
+        types = {part: getattr(torch, name) for part, name in options.part_types.items()} | {"default": dtype}
     try:
         pipeline = getattr(diffusers, options.pipeline).from_pretrained(
             folder, dtype=types, local_files_only=True, **_quantization(options, dtype), **options.load
@@ -79,16 +88,23 @@ def load_pipeline(options: LoadOptions) -> Any:
         ) from error
 
 
-def _check_class(folder: Path, options: LoadOptions) -> None:
+def _check_folder(folder: Path, options: LoadOptions) -> None:
     index = folder / "model_index.json"
     try:
-        name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError) as error:
+        content = json.loads(index.read_text(encoding="utf-8"))
+        name = content["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise MethodError(
             f"{options.model}: no diffusers folder of a {options.pipeline} (no readable model_index.json: {error})"
         ) from error
-    if name != options.pipeline:
+    if name not in (options.pipeline, *options.folder_classes):
         raise MethodError(f"{options.model}: holds a {name}, and this method runs a {options.pipeline}")
+    schedule = content.get("sample_sigmas")
+    if options.steps is not None and isinstance(schedule, list) and len(schedule) != options.steps:
+        raise MethodError(
+            f"{options.model}: steps={options.steps}: model_index.json fixes a schedule of {len(schedule)} steps "
+            f"(sample_sigmas), which the pipeline takes whatever is asked for; set steps={len(schedule)}"
+        )
 
 
 def _check_means(options: LoadOptions) -> None:
@@ -156,7 +172,7 @@ def _quantization(options: LoadOptions, dtype: Any) -> dict[str, Any]:
     config = PipelineQuantizationConfig(
         quant_backend=f"bitsandbytes_{options.quantization.replace('-', '')}",
         quant_kwargs=bits,
-        components_to_quantize=["transformer", "unet", "text_encoder", "text_encoder_2"],
+        components_to_quantize=["transformer", "unet", "text_encoder", "text_encoder_2", "vision_language_encoder"],
     )
     return {"quantization_config": config}
 
@@ -165,6 +181,8 @@ def _place(pipeline: Any, options: LoadOptions, dtype: Any) -> Any:
     import torch
 
     pipeline.set_progress_bar_config(disable=True)
+    if options.mend is not None:
+        options.mend(pipeline)
     if options.quantization == "float8":
         denoiser = getattr(pipeline, "transformer", None) or pipeline.unet
         denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmark.methods.checkpoints import Checkpoint
 from reason_edit.schema import EditSample
 from smartedit.editing import EditRequest, EditResult
 
@@ -78,6 +79,7 @@ class MethodSpec:
             do not depend on where a run was stopped; False where every edit costs money and knows no neighbours.
         describe: More for `run.json` (weights' hashes and revisions), found without building.
         facts: What `smartedit-bench methods --verbose` says beside the settings: class, licence, memory, remarks.
+        checkpoint: The published weights that its default `model` names; None where it has none.
     """
 
     name: str
@@ -89,6 +91,7 @@ class MethodSpec:
     whole_batches: bool = True
     describe: Callable[[Any], Mapping[str, Any]] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
 
     @property
     def takes_model(self) -> bool:

@@ -1,6 +1,7 @@
 """Where a method's weights lie: a local folder, the hub's cache, or the hub itself, which is never waited for."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 from benchmark.hub import hub_answers
 from benchmark.methods.specs import MethodError
 from reason_edit.files import file_sha256
+from smartedit.weights import shipped
 
 PIPELINE_FILES = ("model_index.json", "*/*")
 """What a diffusers pipeline needs of its page, which often holds the same weights once more as one large file."""
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
+
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def find_weights(
@@ -22,7 +27,7 @@ def find_weights(
     """The local folder of a model.
 
     Args:
-        model: A folder, or a hub id, fetched where it is not cached and the hub answers.
+        model: A folder, the name of weights that ship, or a hub id, fetched where it is not cached and the hub answers.
         revision: Commit, tag or branch of a hub id; None takes its main branch.
         option: Names the option in an error's remedy.
         patterns: Which files of a hub id to fetch; None for all.
@@ -33,8 +38,10 @@ def find_weights(
     Raises:
         MethodError: The weights cannot be had; says at once what to do.
     """
-    folder = Path(model).expanduser()
+    folder = shipped(model) or Path(model).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise MethodError(f"{model}: revision={revision}: a local folder has none; leave revision out")
         return folder
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1:
         raise MethodError(f"{model}: there is no such folder; {option} takes a local folder or a hub id `owner/name`")
@@ -43,7 +50,12 @@ def find_weights(
 
 def _snapshot(model: str, revision: str | None, option: str, patterns: list[str] | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     remedy = f"fetch it where there is a network (`hf download {model}`) and give its folder with {option} FOLDER"
     try:
@@ -53,11 +65,16 @@ def _snapshot(model: str, revision: str | None, option: str, patterns: list[str]
     except OSError:
         pass
     if not hub_answers(model):
-        raise MethodError(f"{model}: no such folder, not in the cache, and the hub does not answer; {remedy}")
+        at = "" if revision is None else f" at revision {revision}"
+        raise MethodError(f"{model}: no such folder, not in the cache{at}, and the hub does not answer; {remedy}")
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except GatedRepoError as error:
         raise MethodError(f"{model}: gated; accept its licence on its page and log in (`hf auth login`)") from error
+    except RevisionNotFoundError as error:
+        raise MethodError(
+            f"{model}: the hub knows no revision {revision}; set revision=main for its newest, or a commit of its page"
+        ) from error
     except RepositoryNotFoundError as error:
         raise MethodError(f"{model}: the hub knows no such model, or it is private; check the name") from error
     except (OSError, ValueError) as error:
@@ -69,8 +86,33 @@ def weights_description(
 ) -> Mapping[str, Any]:
     """What `run.json` keeps of a model: its hash over all weight and configuration files, and the hub's commit."""
     folder = find_weights(model, revision=revision, patterns=patterns)
-    commit = folder.name if folder.parent.name == "snapshots" else None
-    return {"weights_sha256": folder_sha256(folder), "commit": commit}
+    return {"weights_sha256": folder_sha256(folder), "commit": folder_commit(folder)}
+
+
+def folder_commit(folder: Path) -> str | None:
+    """The hub's commit that a folder was fetched at; None where the folder does not tell.
+
+    It is the folder's name in the hub's cache, and the first line of a note that `hf download --local-dir` leaves.
+    """
+    if folder.parent.name == "snapshots":
+        return folder.name
+    note = folder / ".cache" / "huggingface" / "download" / "model_index.json.metadata"
+    try:
+        commit = note.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return commit if COMMIT.fullmatch(commit) else None
+
+
+def cached_commit(model: str, revision: str | None) -> str | None:
+    """The commit of a hub id in the cache of this machine, nothing asked of the hub; None where it is not there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return folder_commit(Path(snapshot_download(model, revision=revision, local_files_only=True)))
+    except (OSError, HFValidationError):
+        return None
 
 
 @lru_cache(maxsize=32)

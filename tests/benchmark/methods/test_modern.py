@@ -1,7 +1,9 @@
 """Today's editors with their real classes, from small random parts through `evaluate` to rows of a report."""
 
 import ast
+import json
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmark.cli import app
+from benchmark.methods.editing_pipeline import EditingPipeline
 from benchmark.methods.modern import DiffusersEditor
 from benchmark.methods.modern_loading import LoadOptions, load_pipeline
-from benchmark.methods.modern_table import EDITING_PIPELINES, NOT_EDITORS, EditingPipeline
+from benchmark.methods.modern_table import EDITING_PIPELINES
+from benchmark.methods.not_editors import NOT_EDITORS
 from benchmark.methods.registry import METHODS, MethodWords, resolve_methods
 from benchmark.methods.specs import MethodError, Setting
 from benchmark.runs import Run
@@ -26,8 +30,14 @@ from tests.benchmark.methods.tiny_editors import BUILDERS, write_tiny_editor
 from tests.reason_edit.folders import draw, write_folder
 
 ROWS = {row.name: row for row in EDITING_PIPELINES}
-LARGE = {name for name in BUILDERS if ROWS[name].resolution == "own"}
+LARGE = {name for name in BUILDERS if not ROWS[name].takes_side}
 """Methods whose class works at about a million pixels whatever it is given; one picture of them has to do."""
+
+
+DECIDED = (
+    "flux-kontext", "flux2", "flux2-klein", "omnigen", "bria-fibo-edit", "chronoedit", "glm-image", "qwen-image-2.1",
+    "z-image-omni",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ def test_from_parts_to_a_row_of_the_report(bench: Bench, name: str) -> None:
         assert settings["options"]["guidance_scale"] == row.guidance
 
 
-@pytest.mark.parametrize("name", ["flux-kontext", "sdxl-instruct-pix2pix", "omnigen"])
+@pytest.mark.parametrize("name", ["flux-kontext", "sdxl-instruct-pix2pix", "cosxl-edit", "omnigen"])
 def test_a_batch_changes_no_picture(bench: Bench, name: str) -> None:
     """Also one with pictures of two shapes and instructions of two lengths."""
     made = editor(name, bench.folders[name], "side=64")
@@ -95,7 +105,7 @@ def test_a_batch_changes_no_picture(bench: Bench, name: str) -> None:
     assert max(abs(t - a).max() for t, a in zip(together, alone, strict=True)) <= 2
 
 
-@pytest.mark.parametrize("name", ["flux-kontext", "flux2-klein", "omnigen", "bria-fibo-edit", "chronoedit"])
+@pytest.mark.parametrize("name", DECIDED)
 def test_seed_instruction_and_picture_decide_the_edit(bench: Bench, name: str) -> None:
     """Random parts too see all three; a picture that never reached the network would not show otherwise."""
     made = editor(name, bench.folders[name], "side=96")
@@ -145,6 +155,8 @@ def test_storage_and_tiling_options_work_on_the_cpu(bench: Bench) -> None:
         ("qwen-image-edit", ["resolution=area"], "chooses its size itself; only own works"),
         ("flux-kontext", ["stepps=3"], "flux-kontext.stepps"),
         ("flux2-klein-kv", ["guidance_scale=3"], "flux2-klein-kv.guidance_scale"),
+        ("qwen-image-edit", ["side=512"], "qwen-image-edit.side"),
+        ("flux-kontext", ["revision=main"], "revision=main: a local folder has none"),
     ],
 )
 def test_settings_that_cannot_be_are_named(bench: Bench, name: str, settings: list[str], message: str) -> None:
@@ -161,6 +173,40 @@ def test_another_pipeline_or_none_is_named(bench: Bench, tmp_path: Path) -> None
         resolve_methods(MethodWords(methods=["flux-kontext"]))[0].settings()
     with pytest.raises(MethodError, match=r"z-image-omni\.model"):
         resolve_methods(MethodWords(methods=["z-image-omni"]))
+
+
+def test_a_folder_under_another_name_and_a_fixed_schedule(bench: Bench, tmp_path: Path) -> None:
+    """Some published folders name an older class as theirs; and one family fixes its schedule in the folder."""
+
+    def with_index(name: str, **changes: Any) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(bench.folders[name], folder)
+        index = folder / "model_index.json"
+        index.write_text(json.dumps(json.loads(index.read_text()) | changes))
+        return folder
+
+    assert editor("chronoedit", with_index("chronoedit", _class_name="WanImageToVideoPipeline"))
+    folder = with_index("qwen-image-2.1", sample_sigmas=[1.0, 0.5])
+    with pytest.raises(MethodError, match=r"steps=1: .* fixes a schedule of 2 steps .*; set steps=2"):
+        editor("qwen-image-2.1", folder)
+    assert editor("qwen-image-2.1", folder, "steps=2")
+
+
+def test_a_picture_with_alpha_is_shown_over_white(bench: Bench) -> None:
+    made = editor("qwen-image-2.1", bench.folders["qwen-image-2.1"], "side=64")
+    seen = []
+    decode = made._pipeline.image_processor.postprocess
+
+    def keep(*arguments: Any, **keywords: Any) -> Any:
+        seen.extend(decode(*arguments, **keywords))
+        return seen
+
+    made._pipeline.image_processor.postprocess = keep
+    picture = made.edit([EditRequest(image=draw(1), instruction="replace the pear", seed=1)])[0].image
+    assert seen[0].mode == "RGBA" and picture.mode == "RGB"
+    color, alpha = np.asarray(seen[0])[..., :3].astype(float), np.asarray(seen[0])[..., 3:] / 255
+    assert alpha.min() < 0.9
+    assert abs(np.asarray(picture) - (color * alpha + 255 * (1 - alpha))).max() <= 1
 
 
 def test_weights_beyond_the_memory_are_refused_before_loading(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +229,16 @@ def test_rows_name_classes_and_arguments_that_exist(row: EditingPipeline) -> Non
     assert ("{instruction}" in row.prompt) != ("{quoted}" in row.prompt)
     assert METHODS[row.name].batched == row.batched
     assert METHODS[row.name].facts["class"] == row.pipeline
+
+
+@pytest.mark.parametrize("row", EDITING_PIPELINES, ids=lambda row: row.name)
+def test_the_docs_say_what_the_table_says(row: EditingPipeline) -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "methods.md").read_text(encoding="utf-8")
+    (line,) = (line for line in docs.splitlines() if line.startswith(f"| `{row.name}` |"))
+    weights = row.checkpoint
+    assert all(word in line for word in (row.pipeline, weights.license, weights.checked, f"| {row.steps}; "))
+    assert weights.model is None or f"`{weights.model}`" in line
+    assert weights.revision is None or f"`{weights.revision[:8]}" in line
 
 
 def test_no_editor_of_diffusers_is_forgotten() -> None:

@@ -8,101 +8,22 @@ import diffusers
 import torch
 import transformers
 
+from tests.benchmark.methods.tiny_flux_editors import FLUX_BUILDERS
+from tests.benchmark.methods.tiny_glm_editor import glm_image
+from tests.benchmark.methods.tiny_parts import (
+    autoencoder,
+    causal_autoencoder,
+    clip_text,
+    qwen_vision,
+    scheduler,
+    t5_text,
+)
 from tests.benchmark.methods.tiny_qwen3_editors import QWEN3_BUILDERS
-from tests.benchmark.methods.tiny_words import qwen_processor, qwen_tokenizer, t5_tokenizer, vision_ids
+from tests.benchmark.methods.tiny_words import qwen_processor, qwen_tokenizer, t5_tokenizer
 from tests.benchmark.tiny_pipeline import tiny_tokenizer
 
-FOUR = ("DownEncoderBlock2D",) * 4
-UP_FOUR = ("UpDecoderBlock2D",) * 4
 
-
-def autoencoder(channels: int, blocks: int = 2, **more: Any) -> Any:
-    return diffusers.AutoencoderKL(
-        block_out_channels=(4,) * blocks,
-        down_block_types=("DownEncoderBlock2D",) * blocks,
-        up_block_types=("UpDecoderBlock2D",) * blocks,
-        layers_per_block=1,
-        latent_channels=channels,
-        norm_num_groups=1,
-        mid_block_add_attention=False,
-        sample_size=32,
-        **more,
-    )
-
-
-def clip_text(tokenizer: Any, kind: Any = None) -> Any:
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=16,
-        projection_dim=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        bos_token_id=len(tokenizer) - 2,
-        eos_token_id=len(tokenizer) - 1,
-        pad_token_id=len(tokenizer) - 1,
-    )
-    return (kind or transformers.CLIPTextModel)(config)
-
-
-def t5_text(tokenizer: Any, kind: Any = None, config: Any = None) -> Any:
-    return (kind or transformers.T5EncoderModel)(
-        (config or transformers.T5Config)(
-            vocab_size=len(tokenizer),
-            d_model=16,
-            d_kv=8,
-            d_ff=16,
-            num_layers=1,
-            num_heads=2,
-            feed_forward_proj="gated-gelu",
-        )
-    )
-
-
-def qwen_vision(tokenizer: Any) -> Any:
-    config = transformers.Qwen2_5_VLConfig(
-        text_config={
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "vocab_size": len(tokenizer),
-            "rope_parameters": {"mrope_section": [1, 1, 2], "rope_type": "default", "rope_theta": 1e6},
-        },
-        vision_config={
-            "depth": 1,
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_heads": 2,
-            "out_hidden_size": 16,
-            "fullatt_block_indexes": [0],
-        },
-        bos_token_id=0,
-        eos_token_id=0,
-        **vision_ids(tokenizer),
-    )
-    return transformers.Qwen2_5_VLForConditionalGeneration(config)
-
-
-def causal_autoencoder(kind: Any, channels: int = 4, downsamplings: int = 4) -> Any:
-    """Four downsamplings, so that a picture of the only size that some pipelines take costs little."""
-    return kind(
-        base_dim=2,
-        z_dim=channels,
-        dim_mult=[1] * (downsamplings + 1),
-        num_res_blocks=1,
-        temperal_downsample=[False] * downsamplings,
-        latents_mean=[0.0] * channels,
-        latents_std=[1.0] * channels,
-    )
-
-
-def scheduler() -> Any:
-    return diffusers.FlowMatchEulerDiscreteScheduler()
-
-
-def sdxl(folder: Path) -> Any:
+def sdxl(folder: Path, noises: Any = None, **more: Any) -> Any:
     tokenizer = tiny_tokenizer(folder / "words")
     unet = diffusers.UNet2DConditionModel(
         sample_size=8,
@@ -126,82 +47,19 @@ def sdxl(folder: Path) -> Any:
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
         unet=unet,
-        scheduler=diffusers.EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        scheduler=noises
+        or diffusers.EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
         add_watermarker=False,
+        **more,
     )
 
 
-def kontext(folder: Path) -> Any:
-    clip, t5 = tiny_tokenizer(folder / "words"), t5_tokenizer()
-    return diffusers.FluxKontextPipeline(
-        scheduler=scheduler(),
-        vae=autoencoder(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1, scaling_factor=1.5),
-        text_encoder=clip_text(clip),
-        tokenizer=clip,
-        text_encoder_2=t5_text(t5),
-        tokenizer_2=t5,
-        transformer=diffusers.FluxTransformer2DModel(
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=16,
-            pooled_projection_dim=16,
-            guidance_embeds=True,
-            axes_dims_rope=(4, 4, 8),
-        ),
+def cosxl(folder: Path) -> Any:
+    """With the schedule that docs/methods.md gives to the real one."""
+    noises = diffusers.EDMEulerScheduler(
+        sigma_min=0.002, sigma_max=120.0, sigma_data=1.0, prediction_type="v_prediction", sigma_schedule="exponential"
     )
-
-
-def flux2_transformer(channels: int, text: int) -> Any:
-    return diffusers.Flux2Transformer2DModel(
-        in_channels=channels,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=text,
-        axes_dims_rope=(4, 4, 4, 4),
-    )
-
-
-def flux2_autoencoder() -> Any:
-    return diffusers.AutoencoderKLFlux2(
-        down_block_types=FOUR[:2],
-        up_block_types=UP_FOUR[:2],
-        block_out_channels=(4, 4),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=1,
-        mid_block_add_attention=False,
-    )
-
-
-def klein(kind: Any) -> Callable[[Path], Any]:
-    def build(folder: Path) -> Any:
-        del folder
-        tokenizer = qwen_tokenizer()
-        text = transformers.Qwen3ForCausalLM(
-            transformers.Qwen3Config(
-                vocab_size=len(tokenizer),
-                hidden_size=8,
-                intermediate_size=8,
-                num_hidden_layers=27,  # the pipeline reads layers 9, 18 and 27
-                num_attention_heads=1,
-                num_key_value_heads=1,
-                head_dim=8,
-            )
-        )
-        return kind(
-            scheduler=scheduler(),
-            vae=flux2_autoencoder(),
-            text_encoder=text,
-            tokenizer=tokenizer,
-            transformer=flux2_transformer(16, 24),
-        )
-
-    return build
+    return sdxl(folder, noises, is_cosxl_edit=True)
 
 
 def qwen(kind: Any) -> Callable[[Path], Any]:
@@ -367,9 +225,7 @@ def kandinsky5(folder: Path) -> Any:
 
 BUILDERS: dict[str, Callable[[Path], Any]] = {
     "sdxl-instruct-pix2pix": sdxl,
-    "flux-kontext": kontext,
-    "flux2-klein": klein(diffusers.Flux2KleinPipeline),
-    "flux2-klein-kv": klein(diffusers.Flux2KleinKVPipeline),
+    "cosxl-edit": cosxl,
     "qwen-image-edit": qwen(diffusers.QwenImageEditPipeline),
     "qwen-image-edit-plus": qwen(diffusers.QwenImageEditPlusPipeline),
     "omnigen": omnigen,
@@ -377,6 +233,8 @@ BUILDERS: dict[str, Callable[[Path], Any]] = {
     "bria-fibo-edit": fibo,
     "chronoedit": chronoedit,
     "kandinsky5-edit": kandinsky5,
+    "glm-image": glm_image,
+    **FLUX_BUILDERS,
     **QWEN3_BUILDERS,
 }
 """A maker of a pipeline by the method that runs it."""
