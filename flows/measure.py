@@ -37,7 +37,7 @@ from benchmark.report.write import write_report
 from benchmark.runs import Run
 from benchmark.score import score_with
 from flows.server import server_for_workers
-from flows.synth_data import GPU_TAG, ShardsFailed, may_help, task_runner
+from flows.synth_data import GPU_TAG, ShardsFailed, failure_of, may_help, task_runner
 
 
 def prepare(run: str, dataset: str | None, words: MethodWords, seed: int, batch_size: int, device: str) -> list[str]:
@@ -200,8 +200,9 @@ def edit_all(run: str, words: MethodWords, labels: Sequence[str], shards: int, d
     assert isinstance(progress, UUID)
     failures: list[str] = []
     for count, future in enumerate(as_completed(futures), start=1):
-        if future.state.is_failed() or future.state.is_crashed():
-            failures.append(f"{future.state.message}")
+        failure = failure_of(future)
+        if failure is not None:
+            failures.append(failure)
         update_progress_artifact(progress, progress=100.0 * count / len(futures))
     if failures:
         raise ShardsFailed(f"{len(failures)} of {len(futures)} tasks failed, the first with: {failures[0]}")

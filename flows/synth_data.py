@@ -126,8 +126,9 @@ def work_on_shards(run: str, shards: int) -> float:
     failures: list[str] = []
     seconds = 0.0
     for count, future in enumerate(as_completed(futures), start=1):
-        if future.state.is_failed() or future.state.is_crashed():
-            failures.append(f"{future.state.message}")
+        failure = failure_of(future)
+        if failure is not None:
+            failures.append(failure)
         else:
             seconds += future.result().seconds
         if count % len(STAGES) == 0 or count == len(futures):
@@ -151,14 +152,30 @@ def gpu_tags(stage: str, config: SynthesisConfig) -> list[str]:
     return [] if all(device == "cpu" for device in devices) else [GPU_TAG]
 
 
+def failure_of(future: PrefectFuture[Any]) -> str | None:
+    """What a finished task failed with; None where it did not.
+
+    The future itself is asked. Its `state` would ask the server, which hears of a task's end later than Dask does, and
+    never of the end of a worker that was killed: such a task is running for ever there, and no failure.
+    """
+    try:
+        future.result()
+    except Exception as error:  # noqa: BLE001  (whatever a task raised, or what killed its worker)
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
 def task_runner(workers: int, dask: str | None) -> Any:
     """Threads of this process, or an engine that exists already: Dask."""
     if dask is None:
         return ThreadPoolTaskRunner(max_workers=workers)
+    from dask.config import set as set_dask
     from prefect_dask import DaskTaskRunner
 
     if dask != "local":
         return DaskTaskRunner(address=dask)
+    # A busy machine is no reason to call a worker of one's own dead: its nanny knows when it is.
+    set_dask({"distributed.scheduler.worker-ttl": None, "distributed.comm.timeouts.connect": "300s"})
     cluster = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
     return DaskTaskRunner(cluster_kwargs=cluster)
 

@@ -12,6 +12,7 @@ from benchmark.provenance import describe_dataset, open_run
 from benchmark.runs import Run
 from flows.measure import device_turn, edit_shard, merge, prepare
 from flows.serve import FLOWS, load_flow
+from flows.synth_data import failure_of
 from reason_edit.loading import load_reason_edit
 from reason_edit.schema import Category
 from tests.benchmark.methods.tiny_editors import write_tiny_editor
@@ -91,6 +92,25 @@ def test_a_device_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         order.append("first")
     waiting.join(10)
     assert order == ["first", "second"]
+
+
+def test_a_worker_that_dies_is_a_failure_though_the_server_never_hears_of_it() -> None:
+    """The future of a task whose Dask worker was killed, as Dask leaves it, and one that ended well."""
+    from concurrent.futures import Future
+    from uuid import uuid4
+
+    from distributed import KilledWorker
+    from prefect.states import Completed
+    from prefect_dask.task_runners import PrefectDaskFuture
+
+    class Worker:
+        address = "tcp://127.0.0.1:1"
+
+    killed, done = Future(), Future()  # type: ignore[var-annotated]
+    killed.set_exception(KilledWorker("edit-1", Worker(), 3))
+    done.set_result(Completed(data={"pictures": 2}))
+    assert str(failure_of(PrefectDaskFuture(uuid4(), killed))).startswith("KilledWorker: ")
+    assert failure_of(PrefectDaskFuture(uuid4(), done)) is None
 
 
 def test_serve_and_the_deployment_file_name_the_same_flow() -> None:
