@@ -124,18 +124,20 @@ def test_what_never_succeeds_is_a_row_and_the_same_command_goes_on(folder: Path,
     assert code == 0 and {r.error for r in records} == {None}
 
 
-def test_a_slow_server_times_out(folder: Path, tmp_path: Path) -> None:
+def test_a_hanging_server_times_out_and_the_others_are_kept(folder: Path, tmp_path: Path) -> None:
+    over = threading.Event()
+
     def play(asked: Asked) -> Answer:
         if "001" in asked.prompt:
-            time.sleep(0.5)
+            over.wait(600)
         return plain_answer(asked)
 
     with playing(play) as server:
-        code, _, records = edit(folder, tmp_path / "run", "http", server.url, "attempts=1", "timeout=0.2")
+        # Long enough for a busy machine to answer the other three, and the fourth never comes.
+        code, _, records = edit(folder, tmp_path / "run", "http", server.url, "attempts=1", "timeout=8")
+        over.set()
     assert code == 1
-    assert {r.sample_id: r.error for r in records if r.error} == {
-        "color/001": "no answer within 0.2 s, after 1 attempts"
-    }
+    assert {r.sample_id: r.error for r in records if r.error} == {"color/001": "no answer within 8 s, after 1 attempts"}
 
 
 def test_a_server_that_trickles_does_not_hold_the_run() -> None:
@@ -163,7 +165,7 @@ def test_a_server_that_trickles_does_not_hold_the_run() -> None:
     start = time.monotonic()
     with pytest.raises(SampleError, match=r"no answer within 0\.3 s, after 2 attempts"):
         caller.post(lambda response: response.json(), json={})
-    assert time.monotonic() - start < 20 and len(asked) == 2
+    assert time.monotonic() - start < 120 and len(asked) == 2
     listener.close()
 
 
