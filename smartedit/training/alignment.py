@@ -14,6 +14,7 @@ from smartedit.model.sequences import Sequences
 from smartedit.model.text import encode_text
 from smartedit.training.captions import CaptionBatch, CaptionDataset
 from smartedit.training.losses import Draws, alignment_loss, count_labels, language_loss
+from smartedit.training.stages import to_train_mode
 
 
 class Alignment(nn.Module):
@@ -65,9 +66,8 @@ class AlignTrainee:
         }
 
     def train_mode(self) -> None:
-        """Dropout in the QFormer only: the language model has no adapters yet."""
-        self.pipeline.mllm.eval()
-        self.pipeline.qformer.train()
+        """Dropout in the QFormer; adapters, where there are any, are frozen."""
+        to_train_mode(self.module, self.trained)
 
     def save(self, folder: Path) -> None:
         """The pipeline with what was trained."""

@@ -42,12 +42,30 @@ class RowKeys:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KeptRow:
-    """What the cache holds of a row; None where it holds nothing."""
+class Kept:
+    """What the cache holds of one kind of picture of a batch, in one tensor: a worker hands over few of them.
 
-    source: Tensor | None
-    target: Tensor | None
-    seen: Tensor | None
+    Attributes:
+        found: Which rows, [B].
+        values: Of those rows, stacked; None where there are none.
+    """
+
+    found: tuple[bool, ...]
+    values: Tensor | None
+
+    def rows(self) -> list[Tensor | None]:
+        """One entry a row of the batch."""
+        values = iter(() if self.values is None else self.values)
+        return [next(values) if found else None for found in self.found]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptBatch:
+    """What the cache holds of a batch; `seen` is None where the image encoder's view is not kept."""
+
+    source: Kept
+    target: Kept
+    seen: Kept | None
 
 
 class EncoderCache:
@@ -73,7 +91,7 @@ class EncoderCache:
         self._places = {"latents": folder / f"latents-{autoencoder.digest}"}
         if vision is not None:
             self._places["features"] = folder / f"features-{vision.digest}"
-        self._size = sum(file.stat().st_size for place in self._places.values() for file in place.rglob("*.*"))
+        self._size = sum(_size(place) for place in self._places.values())
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers read; they need no encoders.
@@ -87,53 +105,52 @@ class EncoderCache:
             seen=_digest([row.pixel_values]) if "features" in self._places else None,
         )
 
-    def read(self, keys: Sequence[RowKeys]) -> list[KeptRow]:
-        """What is kept of rows."""
-        return [
-            KeptRow(
-                source=self._get("latents", row.source),
-                target=self._get("latents", row.target),
-                seen=None if row.seen is None else self._get("features", row.seen),
-            )
-            for row in keys
-        ]
+    def read(self, keys: Sequence[RowKeys]) -> KeptBatch:
+        """What is kept of a batch."""
+        features = "features" in self._places
+        return KeptBatch(
+            source=self._kept("latents", [row.source for row in keys]),
+            target=self._kept("latents", [row.target for row in keys]),
+            seen=self._kept("features", [row.seen or "" for row in keys]) if features else None,
+        )
 
-    def complete(
-        self, batch: Any, keys: Sequence[RowKeys], kept: Sequence[KeptRow], device: torch.device | str
-    ) -> Seen:
+    def _kept(self, kind: str, keys: Sequence[str]) -> Kept:
+        values = [self._get(kind, key) for key in keys]
+        held = [value for value in values if value is not None]
+        return Kept(found=tuple(value is not None for value in values), values=torch.stack(held) if held else None)
+
+    def complete(self, batch: Any, keys: Sequence[RowKeys], kept: KeptBatch, device: torch.device | str) -> Seen:
         """What the encoders make of a batch: from the cache, and anew where it holds nothing.
 
         Args:
-            batch: An `EditBatch` on the device.
+            batch: An `EditBatch` or a `PairBatch` on the device.
             keys: Of its rows.
             kept: What `read` found.
             device: Where the result goes.
         """
         assert self.autoencoder is not None
-        source, target, seen = [], [], []
-        fresh: dict[str, Tensor] = {}
-        for i, (row, found) in enumerate(zip(keys, kept, strict=True)):
-            source.append(self._encoded("latents", self.autoencoder, row.source, found.source, batch.source[i], fresh))
-            target.append(self._encoded("latents", self.autoencoder, row.target, found.target, batch.target[i], fresh))
-            if row.seen is not None and self.vision is not None:
-                seen.append(self._encoded("features", self.vision, row.seen, found.seen, batch.pixel_values[i], fresh))
+        sources, targets = [row.source for row in keys], [row.target for row in keys]
+        seen = None
+        if self.vision is not None and kept.seen is not None:
+            names = [row.seen or "" for row in keys]
+            seen = self._completed("features", self.vision, names, kept.seen, batch.pixel_values).to(device)
         return Seen(
-            source_moments=torch.stack(source).to(device),
-            target_moments=torch.stack(target).to(device),
-            image_features=torch.stack(seen).to(device) if seen else None,
+            source_moments=self._completed("latents", self.autoencoder, sources, kept.source, batch.source).to(device),
+            target_moments=self._completed("latents", self.autoencoder, targets, kept.target, batch.target).to(device),
+            image_features=seen,
         )
 
-    def _encoded(
-        self, kind: str, encoder: Encoder, key: str, found: Tensor | None, pixels: Tensor, fresh: dict[str, Tensor]
-    ) -> Tensor:
-        if found is not None:
-            return found
-        if (known := fresh.get(kind + key)) is None:
-            with torch.no_grad():
-                known = encoder.encode(pixels[None])[0].cpu()
-            fresh[kind + key] = known
-            self._put(kind, key, known)
-        return known
+    def _completed(self, kind: str, encoder: Encoder, keys: Sequence[str], kept: Kept, pixels: Tensor) -> Tensor:
+        if all(kept.found) and kept.values is not None:
+            return kept.values
+        fresh: dict[str, Tensor] = {}
+        rows = kept.rows()
+        for i, (key, found) in enumerate(zip(keys, rows, strict=True)):
+            if found is None and key not in fresh:
+                with torch.no_grad():
+                    fresh[key] = encoder.encode(pixels[i : i + 1])[0].cpu()
+                self._put(kind, key, fresh[key])
+        return torch.stack([fresh[key] if found is None else found for key, found in zip(keys, rows, strict=True)])
 
     def _path(self, kind: str, key: str) -> Path:
         return self._places[kind] / key[:2] / f"{key}.safetensors"
@@ -154,6 +171,11 @@ class EncoderCache:
         self._size += len(content)
         with atomic_path(self._path(kind, key)) as temporary:
             temporary.write_bytes(content)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder, other runs' half-written ones left out."""
+    return sum(file.stat().st_size for file in folder.rglob("[!.]*.safetensors"))
 
 
 def weights_digest(modules: Iterable[nn.Module], *settings: Any) -> str:

@@ -11,6 +11,7 @@ from smartedit.config.training import TrainingConfig
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.training.dataset import ManifestDataset
 from smartedit.training.losses import Draws, EditBatch, Seen, count_labels, edit_losses, img_token_targets
+from smartedit.training.stages import to_train_mode
 from smartedit.training.trainee import Latents
 
 
@@ -61,11 +62,8 @@ class EditTrainee:
         return {"language": losses.language, "diffusion": losses.diffusion}
 
     def train_mode(self) -> None:
-        """Dropout in LoRA and the QFormer; the frozen encoders have none."""
-        self.module.train()
-        for name, module in self.pipeline.mllm.named_modules():
-            if "vision" in name:
-                module.eval()
+        """Dropout in LoRA and the QFormer."""
+        to_train_mode(self.module, self.trained)
 
     def save(self, folder: Path) -> None:
         """The pipeline with what was trained."""

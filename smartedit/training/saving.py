@@ -121,13 +121,13 @@ class CheckpointFolder:
                 "the other stage's RUN/model as --start"
             )
         shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
-        faults = [f"{name} is new" for name in ours.shapes if name not in shapes]
-        faults += [f"{name} is gone" for name in shapes if name not in ours.shapes]
-        faults += [
+        faults = [
             f"{name} is {list(shapes[name])} there and {list(shape)} here"
             for name, shape in ours.shapes.items()
             if name in shapes and shapes[name] != shape
         ]
+        faults += [f"{name} is new" for name in ours.shapes if name not in shapes]
+        faults += [f"{name} is gone" for name in shapes if name not in ours.shapes]
         if faults:
             shown = "; ".join(faults[:_SHOWN]) + (f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
             raise CheckpointError(f"{path}: is of a model of another size: {shown}; name another --run")

@@ -1,6 +1,6 @@
 """The stages of training as one table: what trains, on which rows, by which losses (section 4.3; released code)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,20 +32,16 @@ class Stage:
         losses: What is added up, weight 1 each.
         rows: What it reads.
         interaction: Whether BIM takes part, where the model has one.
-        dropout: Whether the language model's own dropout (of LoRA) acts.
     """
 
     trains: tuple[str, ...]
     losses: tuple[str, ...]
     rows: Rows
     interaction: bool = False
-    dropout: bool = True
 
 
 STAGES: dict[StageName, Stage] = {
-    StageName.ALIGN: Stage(
-        trains=("token_rows", "qformer"), losses=("language", "alignment"), rows=Rows.CAPTIONS, dropout=False
-    ),
+    StageName.ALIGN: Stage(trains=("token_rows", "qformer"), losses=("language", "alignment"), rows=Rows.CAPTIONS),
     StageName.JOINT: Stage(
         trains=("token_rows", "lora", "qformer", "unet"), losses=("language", "diffusion"), rows=Rows.EDITS
     ),
@@ -108,6 +104,15 @@ def choose_parameters(model: SmartEdit, stage: StageName, layout: TokenLayout) -
     if missing:
         raise StageError(f"stage {stage} trains {', '.join(missing)}, and the model has none (model.mllm.lora?)")
     return trained
+
+
+def to_train_mode(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> None:
+    """Let dropout act where something trains: not in the frozen image encoder, nor in adapters that are frozen."""
+    model.train()
+    adapts = any(".lora_" in name for name in trained)
+    for name, module in model.named_modules():
+        if "vision" in name or ("lora_" in name and not adapts):
+            module.eval()
 
 
 def _only_added_rows(parameter: Tensor, layout: TokenLayout) -> Callable[[Tensor], Tensor]:

@@ -85,6 +85,8 @@ def train(
         return finished
     del newest
     if accelerator.is_main_process:
+        for left in run.glob(f".{MODEL}.tmp-*"):
+            shutil.rmtree(left)
         write_text(run / CONFIG, _described(stage, start, manifest, model, training))
     for part in built.frozen:
         part.to(accelerator.device)
