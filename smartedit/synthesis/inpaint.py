@@ -66,7 +66,7 @@ def inpaint(
                 target = paste_back(request.image, answer.image, weights)
                 path = f"targets/{pair_id}.png"
                 with atomic_path(root / path) as temporary:
-                    target.save(temporary, compress_level=4)
+                    target.save(temporary, compress_level=2)
                 outcome.rows.append(
                     EditedPair(
                         pair_id=pair_id,

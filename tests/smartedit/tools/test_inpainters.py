@@ -10,10 +10,12 @@ from smartedit.config.synthesis import InpainterConfig
 from smartedit.tools.build import build_inpainter
 from smartedit.tools.diffusion_inpainter import DiffusionInpainter
 from smartedit.tools.exemplar_inpainter import CutOut, ExemplarInpainter
-from smartedit.tools.filling import best_offset, fill_from_surroundings
+from smartedit.tools.filling import fill_from_surroundings
 from smartedit.tools.opencv_inpainter import OpenCVInpainter
+from smartedit.tools.patch_offsets import best_offset
 from smartedit.tools.protocols import InpaintingRequest, ToolError, ToolUnavailable
-from tests.smartedit.tools.tiny_models import save_inpainting_pipeline, shapes
+from tests.smartedit.tools.tiny_inpainting import FAMILIES, save_inpainting_pipeline
+from tests.smartedit.tools.tiny_models import shapes
 
 
 def request(prompt: str | None = "an apple", *, seed: int = 1, exclude: str = "here") -> InpaintingRequest:
@@ -39,11 +41,6 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[CutOut]]:
         picture_id = "here" if number == 0 else ""
         cutouts.append(CutOut(exemplar_id=f"apple-{number}", path=folder / f"{number}.png", picture_id=picture_id))
     return {"apple": cutouts}
-
-
-@pytest.fixture(scope="module")
-def pipeline_folder(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_inpainting_pipeline(tmp_path_factory.mktemp("pipeline"), clip_folder)
 
 
 def test_exemplar_covers_the_old_thing_and_shows_the_new(bank: dict[str, list[CutOut]]) -> None:
@@ -112,17 +109,15 @@ def test_filling_without_a_match_stays_smooth_and_needs_something_to_start_from(
         fill_from_surroundings(noise, np.ones_like(hole))
 
 
-def test_diffusion_draws_by_seed_whatever_the_batch(pipeline_folder: Path) -> None:
-    config = InpainterConfig(
-        name="diffusion",
-        model=str(pipeline_folder),
-        pipeline="StableDiffusionInpaintPipeline",
-        steps=2,
-        resolution=64,
-    )
+@pytest.mark.parametrize("family", FAMILIES)
+def test_diffusion_draws_by_seed_whatever_the_batch(family: str, clip_folder: Path, tmp_path: Path) -> None:
+    folder = save_inpainting_pipeline(family, tmp_path, clip_folder)
+    config = InpainterConfig(name="diffusion", model=str(folder), pipeline=family, steps=2, resolution=64)
     inpainter = DiffusionInpainter.load(config)
     asked = [request(seed=1), request(seed=2), request(None, seed=3)]
-    together = [np.asarray(r.image).astype(int) for r in inpainter.inpaint(asked)]
+    results = inpainter.inpaint(asked)
+    assert {r.origin for r in results} == {f"{family} {folder}"}
+    together = [np.asarray(r.image).astype(int) for r in results]
     alone = [np.asarray(inpainter.inpaint([r])[0].image).astype(int) for r in asked]
     for first, second in zip(together, alone, strict=True):
         assert first.shape == (72, 96, 3)
@@ -139,8 +134,8 @@ def test_diffusion_says_what_is_missing(tmp_path: Path, clip_folder: Path) -> No
         DiffusionInpainter.load(InpainterConfig(model=str(tmp_path), pipeline="StableDiffusionInpaintPipeline"))
 
 
-@pytest.mark.parametrize("name", ["StableDiffusionXLInpaintPipeline", "FluxFillPipeline", "AutoPipelineForInpainting"])
-def test_other_families_are_found_by_name(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*FAMILIES, "AutoPipelineForInpainting"])
+def test_a_family_without_its_files_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(ToolUnavailable, match=rf"no {name} at"):
         DiffusionInpainter.load(InpainterConfig(model=str(tmp_path), pipeline=name))
 
