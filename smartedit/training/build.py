@@ -95,9 +95,9 @@ def _model_of(pipeline: SmartEditPipeline, stage: StageName, model: ModelConfig)
     if "lora" in STAGES[stage].trains and not mllm.config.lora_rank and lora is not None:
         mllm.add_lora(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.target_modules)
     bim = pipeline.bim
-    if not STAGES[stage].interaction:
+    if "unet" in STAGES[stage].trains and not STAGES[stage].interaction:
         bim = None
-    elif bim is None:
+    elif bim is None and STAGES[stage].interaction:
         bim = build_bim(
             model.bim,
             text_size=pipeline.qformer.config.hidden_size,

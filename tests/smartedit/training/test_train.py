@@ -1,0 +1,139 @@
+"""Stages train what they should, on rows that follow from seeds, and end as pipelines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import EulerAncestralDiscreteScheduler
+from PIL import Image
+
+from smartedit.config.model import load_model_config
+from smartedit.inference.pipeline import SmartEditPipeline
+from smartedit.model.checkpoints import load_model
+from smartedit.training.stages import StageError
+from tests.smartedit.training.conftest import MODEL, metrics
+from tests.smartedit.training.tiny_stages import TinyStages
+from tests.tiny import TINY
+
+LOSSES = Path(__file__).parent / "losses.json"
+"""Losses of the first 20 steps of each stage; a change of the code must not move them."""
+
+
+@pytest.mark.parametrize("stage", ["align", "joint", "full", "baseline"])
+def test_losses_are_those_of_before(run_stage: TinyStages, tmp_path: Path, stage: str) -> None:
+    run_stage(stage, tmp_path, "training.steps=20", "training.checkpoint_every=100")
+    lines = metrics(tmp_path)
+    found = {name: [line[name] for line in lines] for name in ("loss", "gradient_norm")}
+    expected = json.loads(LOSSES.read_text())[stage]
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+    assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=1e-2)
+    assert found["loss"][-1] < found["loss"][0]
+
+
+def changed(before: Path, after: Path) -> dict[str, torch.Tensor]:
+    """By how much each parameter differs."""
+    old, new = load_model(before).state_dict(), load_model(after).state_dict()
+    return {
+        name: (new[name] - old[name]).abs() for name in new if name in old and not torch.equal(new[name], old[name])
+    }
+
+
+def groups(names: Any) -> set[str]:
+    rows = {"embed_tokens.weight": "embed_tokens", "lm_head.weight": "lm_head"}
+    parts = set()
+    for name in names:
+        row = next((group for end, group in rows.items() if name.endswith(end)), None)
+        parts.add(row or ("lora" if "lora_" in name else name.partition(".")[0]))
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("align", {"embed_tokens", "lm_head", "qformer", "empty_text"}),
+        ("joint", {"embed_tokens", "lm_head", "lora", "qformer", "unet"}),
+        ("full", {"embed_tokens", "lm_head", "lora", "qformer", "unet", "bim"}),
+    ],
+)
+def test_a_stage_changes_its_parts_and_the_added_rows_only(
+    run_stage: TinyStages, start: Path, tmp_path: Path, stage: str, expected: set[str]
+) -> None:
+    model = run_stage(stage, tmp_path, "training.weight_decay=0.1")
+    differences = changed(start, model)
+    assert groups(differences) == expected
+    pipeline = SmartEditPipeline.from_pretrained(model)
+    first = pipeline.layout.system_image
+    for name, difference in differences.items():
+        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+            assert difference[:first].max() == 0
+            assert (difference[first:].amax(dim=1) > 0).all() or name.endswith("embed_tokens.weight")
+    assert (pipeline.bim is None) == (stage == "joint")
+
+
+def test_the_result_edits(run_stage: TinyStages, tmp_path: Path) -> None:
+    pipeline = SmartEditPipeline.from_pretrained(run_stage("full", tmp_path, "training.steps=2"))
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline(Image.new("RGB", (40, 40)), "make it red").images[0].size == (40, 40)
+
+
+def test_full_goes_on_from_joint_and_makes_the_module_anew(run_stage: TinyStages, tmp_path: Path) -> None:
+    joint = run_stage("joint", tmp_path / "joint", "training.steps=2")
+    assert SmartEditPipeline.from_pretrained(run_stage("full", tmp_path / "full", start=joint)).bim is not None
+
+
+def test_cached_encoders_give_the_same_losses(run_stage: TinyStages, tmp_path: Path, manifest: Path) -> None:
+    for name in ("off", "on", "again"):
+        run_stage("full", tmp_path / name, f"training.cache={'false' if name == 'off' else 'true'}")
+    assert metrics(tmp_path / "again") == metrics(tmp_path / "on")
+    for cached, computed in zip(metrics(tmp_path / "on"), metrics(tmp_path / "off"), strict=True):
+        assert cached == pytest.approx(computed, rel=1e-4)
+
+
+def test_with_a_full_cache_the_vision_tower_rests(
+    run_stage: TinyStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_stage("joint", tmp_path / "first")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("an encoder ran")
+
+    monkeypatch.setattr("smartedit.model.mllm.ImageTextMllm.look", refuse)
+    monkeypatch.setattr("diffusers.AutoencoderKL.encode", refuse)
+    run_stage("joint", tmp_path / "second")
+    assert metrics(tmp_path / "second") == metrics(tmp_path / "first")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_change_nothing(run_stage: TinyStages, tmp_path: Path, workers: int) -> None:
+    run_stage("joint", tmp_path / "workers", f"training.num_workers={workers}")
+    run_stage("joint", tmp_path / "thread", "training.num_workers=0")
+    assert metrics(tmp_path / "workers") == metrics(tmp_path / "thread")
+
+
+def test_accumulated_passes_are_one_batch(run_stage: TinyStages, tmp_path: Path) -> None:
+    run_stage("joint", tmp_path / "one")
+    run_stage("joint", tmp_path / "two", "training.batch_size=2", "training.gradient_accumulation=2")
+    for one, two in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, rel=1e-3)
+
+
+def test_velocity_is_predicted_where_the_schedule_says_so(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
+    velocity = load_model_config(TINY, [*MODEL, "model.scheduler.prediction_type=v_prediction"])
+    with pytest.raises(StageError, match="v_prediction"):
+        run_stage("joint", tmp_path / "mixed", model=velocity)
+    pipeline = SmartEditPipeline.from_pretrained(start)
+    settings = {**pipeline.scheduler.config, "prediction_type": "v_prediction"}
+    pipeline.register_modules(scheduler=EulerAncestralDiscreteScheduler.from_config(settings))
+    pipeline.save_pretrained(tmp_path / "start")
+    run_stage("joint", tmp_path / "velocity", model=velocity, start=tmp_path / "start")
+    run_stage("joint", tmp_path / "noise")
+    assert metrics(tmp_path / "velocity")[0]["diffusion"] != metrics(tmp_path / "noise")[0]["diffusion"]
+
+
+def test_the_average_is_what_is_saved(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
+    still = run_stage("joint", tmp_path / "still", "training.ema_decay=0.999999")
+    moved = run_stage("joint", tmp_path / "moved")
+    name = "unet.conv_in.weight"
+    assert changed(start, still)[name].mean() < 0.97 * changed(start, moved)[name].mean()

@@ -1,0 +1,45 @@
+"""Stages on tiny parts, as a call that can also be sent to another process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smartedit.config.model import ModelConfig
+from smartedit.config.training import StageName, TrainingConfig, load_training_config
+from smartedit.training.train import train
+
+SETTINGS = (
+    "training.steps=6",
+    "training.batch_size=4",
+    "training.warmup_steps=2",
+    "training.learning_rate=2e-3",
+    "training.log_every=1",
+    "training.checkpoint_every=2",
+    "training.validate_every=0",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyStages:
+    """Trains a stage for six steps."""
+
+    manifest: Path
+    start: Path
+    text_encoder: Path
+    editor: Path
+    model: ModelConfig
+
+    def __call__(self, stage: str, run: Path, *overrides: str, **changes: Any) -> Path:
+        values: dict[str, Any] = {
+            "start": self.editor if stage == "baseline" else self.start,
+            "manifest": self.manifest,
+            "model": self.model,
+            "training": settings(stage, *overrides),
+            "text_encoder": self.text_encoder if stage == "align" else None,
+            "mixture": self.manifest.parent / "mixture.toml",
+        }
+        return train(StageName(stage), run=run, **{**values, **changes})
+
+
+def settings(stage: str, *overrides: str) -> TrainingConfig:
+    return load_training_config(StageName(stage), "miniature", [*SETTINGS, *overrides])
