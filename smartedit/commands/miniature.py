@@ -89,3 +89,31 @@ def catalog(
     except (ValueError, OSError) as error:
         raise _fail(error, out) from error
     typer.echo(f"wrote {out}")
+
+
+@app.command("fit")
+def fit(
+    work: Annotated[Path, typer.Argument(help="Folder for drawings, states and finished parts; about 5 GB.")],
+    weights: Annotated[Path, typer.Option("--weights", "-o", help="Where the parts that ship are written.")],
+    processes: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 2,
+    pack: Annotated[bool, typer.Option("--pack", help="Only write the parts that WORK holds finished.")] = False,
+) -> None:
+    """Draw, train and write all weights that ship; hours on a CPU. The same command goes on where it was stopped."""
+    import logging
+
+    from smartedit.commands.plain_errors import plain_words
+
+    logging.getLogger("smartedit.miniature.fit").setLevel(logging.INFO)
+    with plain_words():
+        from smartedit.miniature.fit.chain import finished_parts, fit_miniature
+        from smartedit.miniature.fit.shipping import ship
+
+        if pack:
+            sizes = ship(finished_parts(work), weights)
+        else:
+            sizes = fit_miniature(
+                work, weights, processes=processes, on_part=lambda name: typer.echo(f"{name} ...", err=True)
+            )
+    for name, size in sizes.items():
+        typer.echo(f"{weights / name}: {size / 1e6:.2f} MB")
+    typer.echo(f"in all {sum(sizes.values()) / 1e6:.2f} MB")

@@ -236,8 +236,10 @@ class ModelConfig:
     text: TextConfig = Field(default_factory=TextConfig)
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    weights: str | None = None
+    """The trained pipeline of these sizes: weights that ship, a folder or a hub id; None where there is none."""
     prompts: str | None = None
-    """A TOML file of phrasings (`smartedit.model.prompts`); None for those of the package."""
+    """A TOML file of phrasings, or the name of a set that ships; None for the released chat format with ours."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="ignore"))

@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,16 @@ OUR_PROMPTS = Prompts(
 def read_prompts(path: Path | str) -> Prompts:
     """Read phrasings from a TOML file: `system = "..."` and `[[phrasings]]` with `request` and `answer`.
 
+    Args:
+        path: A file that ends in .toml, or the name of a set that ships with the package (`smartedit.presets.prompts`).
+
     Raises:
         PromptError: The file cannot be read, or a phrasing lacks its slot.
     """
+    shipped = resources.files("smartedit.presets.prompts").joinpath(f"{path}.toml")
+    source = Path(path) if str(path).endswith(".toml") else shipped
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        table = tomllib.loads(source.read_text(encoding="utf-8"))
         prompts = Prompts(
             system=_text(table, "system"),
             phrasings=tuple(

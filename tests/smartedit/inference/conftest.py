@@ -13,6 +13,7 @@ from smartedit.inference.build import build_pipeline
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.tokenizer import add_img_tokens, load_tokenizer
 from tests.smartedit.model.recipe import tokenizer_of
+from tests.tiny import TINY
 
 OVERRIDES = (
     "model.mllm.num_img_tokens=4",
@@ -37,7 +38,7 @@ OVERRIDES = (
 
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
-    return load_model_config("miniature", OVERRIDES)
+    return load_model_config(TINY, OVERRIDES)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from smartedit.model.build import build_bim, build_model
 from smartedit.model.layout import UnknownNameError, place
 from smartedit.model.smartedit import SmartEdit
 from tests.smartedit.model.recipe import sets_of
+from tests.tiny import TINY
 
 
 def on_meta(preset: str) -> SmartEdit:
@@ -87,7 +88,7 @@ def test_meta_device_holds_every_weight() -> None:
 
 
 def test_plain_model_has_no_interaction_module() -> None:
-    config = load_model_config("miniature", ["model.bim.interaction=plain"])
+    config = load_model_config(TINY, ["model.bim.interaction=plain"])
     assert config.bim.interaction is Interaction.PLAIN
     assert build_bim(config.bim, text_size=8, output_size=8) is None
 

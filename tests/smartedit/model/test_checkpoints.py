@@ -13,12 +13,13 @@ from smartedit.config.model import load_model_config
 from smartedit.model.build import build_model
 from smartedit.model.checkpoints import PARTS, WEIGHTS, CheckpointError, check_checkpoint, load_model, save_model
 from smartedit.model.smartedit import SmartEdit
+from tests.tiny import TINY
 
 SMALL = ("model.mllm.language.hidden_size=32", "model.mllm.language.vocab_size=50", "model.unet.block_channels=[8, 16]")
 
 
 def small(*overrides: str) -> SmartEdit:
-    return build_model(load_model_config("miniature", [*SMALL, *overrides]))
+    return build_model(load_model_config(TINY, [*SMALL, *overrides]))
 
 
 @pytest.fixture(scope="module")

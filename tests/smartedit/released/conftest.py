@@ -9,6 +9,7 @@ from smartedit.config.model import ModelConfig, as_released, load_model_config
 from smartedit.inference.conversion import Conversion, ConversionSettings, convert_released
 from smartedit.model.released_sources import ReleasedFolders
 from tests.smartedit.released.ingredients import random_values, write_ingredients
+from tests.tiny import TINY
 
 SHARD_BYTES = 400_000
 
@@ -24,7 +25,7 @@ class Small:
 
 def small_config() -> ModelConfig:
     """Miniature sizes in the released form, with the vocabulary of the tests' tokenizer."""
-    config = as_released(load_model_config("miniature"))
+    config = as_released(load_model_config(TINY))
     language = replace(config.mllm.language, vocab_size=700, hidden_size=64, intermediate_size=96, num_layers=2)
     return replace(config, mllm=replace(config.mllm, language=language))
 

@@ -1,0 +1,58 @@
+"""Puts trained parts together as the pipelines that SmartEdit's stages and the baseline start from."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
+
+from smartedit.config.model import ModelConfig
+from smartedit.inference.build import pipeline_of
+from smartedit.miniature.fit.denoiser import TextToEdit
+from smartedit.model.build import build_qformer, build_sampling_scheduler
+from smartedit.model.mllm import ImageTextMllm
+from smartedit.model.smartedit import SmartEdit
+from smartedit.model.text import EmptyText
+
+
+def save_text_encoder(denoiser: TextToEdit, tokenizer: Any, out: Path) -> None:
+    """Write the text encoder with its tokenizer, as `smartedit train align --text-encoder` wants it."""
+    denoiser.text.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def save_instruct_pix2pix(denoiser: TextToEdit, vae: Any, tokenizer: Any, config: ModelConfig, out: Path) -> None:
+    """Write text encoder, UNet and autoencoder as an InstructPix2Pix pipeline of diffusers."""
+    StableDiffusionInstructPix2PixPipeline(
+        vae=vae,
+        text_encoder=denoiser.text,
+        tokenizer=tokenizer,
+        unet=plain_unet(denoiser.unet),
+        scheduler=build_sampling_scheduler(config.scheduler),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(out)
+
+
+def plain_unet(unet: Any) -> UNet2DConditionModel:
+    """The library's own class with the weights of our UNet, which differs only in what it can add behind `conv_in`."""
+    with torch.device("meta"):
+        plain: UNet2DConditionModel = UNet2DConditionModel.from_config(unet.config)
+    plain.load_state_dict(unet.state_dict(), assign=True)
+    return plain
+
+
+def save_start(
+    denoiser: TextToEdit, mllm: ImageTextMllm, vae: Any, tokenizer: Any, config: ModelConfig, out: Path, *, seed: int
+) -> None:
+    """Write the SmartEdit pipeline that stage `align` starts from: everything trained but a random QFormer."""
+    torch.manual_seed(seed)
+    model = SmartEdit(
+        mllm=mllm,
+        qformer=build_qformer(config.qformer, encoder_size=mllm.hidden_size),
+        bim=None,
+        unet=denoiser.unet,
+        empty_text=EmptyText.of(denoiser.text, num_tokens=config.qformer.num_queries),
+    )
+    pipeline_of(config, model, vae, tokenizer).save_pretrained(out)

@@ -1,0 +1,193 @@
+"""From nothing to the shipped weights: every step in order, each kept once it is done."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smartedit.config.loading import load_tree
+from smartedit.config.model import ModelConfig, load_model_config
+from smartedit.config.sources import ManifestConfig
+from smartedit.config.training import StageName, load_training_config
+from smartedit.data.build import build_manifest
+from smartedit.miniature.corpora import write_corpora
+from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, save_text_encoder
+from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments
+from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
+from smartedit.miniature.fit.crawl import write_crawl
+from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, fit_denoiser
+from smartedit.miniature.fit.language import Talk, fit_language
+from smartedit.miniature.fit.looks import draw_looks
+from smartedit.miniature.fit.pairs import Pairs, draw_pairs
+from smartedit.miniature.fit.perceptual import fit_perceptual
+from smartedit.miniature.fit.recipe import AUTOENCODER_SCENES, Recipe
+from smartedit.miniature.fit.shipping import ship
+from smartedit.miniature.fit.texts import sample_texts
+from smartedit.miniature.fit.tokenizers import clip_ids, fit_clip_tokenizer, fit_llama_tokenizer
+from smartedit.miniature.stock import Stock
+from smartedit.model.prompts import OUR_PROMPTS, read_prompts
+from smartedit.model.tokenizer import read_layout
+from smartedit.training.train import train
+
+PRESET = "miniature"
+STAGES = (StageName.ALIGN, StageName.JOINT, StageName.FULL)
+
+logger = logging.getLogger(__name__)
+
+
+def fit_miniature(
+    work: Path,
+    weights: Path,
+    recipe: Recipe | None = None,
+    *,
+    processes: int = 1,
+    on_part: Callable[[str], None] = lambda name: None,
+) -> dict[str, int]:
+    """Draw, train and ship; the same call goes on where it was stopped.
+
+    Args:
+        work: Where drawings, states and finished parts lie; about 5 GB.
+        weights: Where the parts that ship are written.
+        recipe: Amounts.
+        processes: Processes that draw.
+        on_part: Called with the name of each part that is begun.
+
+    Returns:
+        Bytes of each shipped part.
+    """
+    recipe, config = recipe or Recipe(), load_model_config(PRESET)
+    stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
+    on_part("tokenizers")
+    texts = list(sample_texts(stock, recipe.tokenizer_texts))
+    words = fit_clip_tokenizer(
+        texts, work / "clip_tokenizer", vocab_size=config.text.vocab_size, length=config.qformer.num_queries
+    )
+    pieces = fit_llama_tokenizer(
+        texts,
+        work / "llama_tokenizer",
+        vocab_size=config.mllm.language.vocab_size,
+        num_img_tokens=config.mllm.num_img_tokens,
+    )
+    on_part("pairs and autoencoder")
+    pairs = draw_pairs(
+        work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed, processes=processes
+    )
+    vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, on_part)
+    on_part("clip")
+    looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed, processes=processes)
+    sizes = ClipSizes(
+        vision=config.mllm.vision,
+        text=config.text,
+        text_width=config.qformer.hidden_size,
+        length=config.qformer.num_queries,
+    )
+    clip = fit_clip(looks, words, sizes, recipe.clip, work / "clip")
+    save_processor(words, config.mllm.vision.image_size, work / "clip")
+    on_part("language model")
+    talk = Talk(
+        tokenizer=pieces,
+        layout=read_layout(pieces, config.mllm.num_img_tokens),
+        prompts=OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts),
+        num_patches=(config.mllm.vision.image_size // config.mllm.vision.patch_size) ** 2,
+    )
+    mllm = fit_language(looks, clip.vision_model, talk, config.mllm, stock, recipe.language, work / "language")
+    save_text_encoder(denoiser, words, work / "text_encoder")
+    save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
+    save_start(denoiser, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
+    _stages(work, config, recipe, on_part)
+    on_part("squeezenet")
+    fit_perceptual(looks, recipe.perceptual, work / "perceptual")
+    on_part("shipping")
+    return ship(finished_parts(work), weights)
+
+
+def finished_parts(work: Path) -> dict[str, Path]:
+    """The parts that ship, of those that are finished."""
+    parts = {
+        "smartedit-miniature": work / StageName.FULL.value / "model",
+        "instruct-pix2pix-miniature": work / StageName.BASELINE.value / "model",
+        "clip-miniature": work / "clip",
+        "squeezenet-miniature": work / "perceptual",
+    }
+    return {name: folder for name, folder in parts.items() if any(folder.rglob("*.safetensors"))}
+
+
+def _see_and_edit(
+    work: Path, pairs: Pairs, words: Any, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]
+) -> tuple[Any, TextToEdit]:
+    """Autoencoder and denoiser; the denoiser begins on latents of the half-trained autoencoder, as on two cores."""
+    first = _pictures_of(pairs, recipe, 0, AUTOENCODER_SCENES)
+    early = fit_autoencoder(first, config.vae, recipe.autoencoder, work / "vae-early")
+    ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
+    on_part("denoiser, first steps")
+    plan, states = recipe.denoiser, work / "denoiser"
+    _fit(pairs, _latents(early, pairs, work / "latents-early.pt"), ids, config, early, plan, states, recipe, True)
+    on_part("autoencoder, second part")
+    others = _pictures_of(pairs, recipe, AUTOENCODER_SCENES, 4 * AUTOENCODER_SCENES)
+    vae = fit_autoencoder(others, config.vae, recipe.autoencoder_on, work / "vae", start=work / "vae-early")
+    on_part("denoiser")
+    latents = _latents(vae, pairs, work / "latents.pt")
+    return vae, _fit(pairs, latents, ids, config, vae, plan, states, recipe, False)
+
+
+def _fit(
+    pairs: Pairs,
+    latents: Tensor,
+    ids: Tensor,
+    config: ModelConfig,
+    vae: Any,
+    plan: Any,
+    states: Path,
+    recipe: Recipe,
+    early: bool,
+) -> TextToEdit:
+    rows = EditLatents(latents=latents, before=pairs.before, after=pairs.after, ids=ids)
+    until = recipe.early_steps if early else plan.steps
+    return fit_denoiser(
+        rows, config, vae.config.scaling_factor, plan, states, text_steps=recipe.text_steps, until=until
+    )
+
+
+def _pictures_of(pairs: Pairs, recipe: Recipe, first: int, last: int) -> Any:
+    """The pictures that belong to some of the scenes, by their share."""
+    share = len(pairs.pictures) / recipe.pair_scenes
+    return pairs.pictures[int(first * share) : max(int(last * share), int(first * share) + 64)]
+
+
+def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
+    if not file.is_file():
+        torch.save(moments(vae, pairs.pictures).half().contiguous(), file.with_suffix(".part"))
+        file.with_suffix(".part").replace(file)
+    latents: Tensor = torch.load(file, weights_only=True)
+    return latents
+
+
+def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]) -> None:
+    """SmartEdit's three stages and the baseline, by the product's own training."""
+    on_part("corpora and manifests")
+    stock = Stock(seed=recipe.seed, count=recipe.corpora_scenes, size=recipe.corpora_side, synthetic=recipe.synthetic)
+    write_corpora(work / "corpora", stock)
+    write_crawl(work / "crawl", replace(stock, size=config.sampling.image_size), recipe.crawl)
+    manifest, crawl = (_manifest(work / name, work / f"{name}-manifest") for name in ("corpora", "crawl"))
+    start = work / "start"
+    for stage in (*STAGES, StageName.BASELINE):
+        on_part(f"stage {stage.value}")
+        finished = train(
+            stage,
+            start=work / "instruct-pix2pix" if stage is StageName.BASELINE else start,
+            manifest=crawl if stage is StageName.ALIGN else manifest,
+            run=work / stage.value,
+            model=config,
+            training=load_training_config(stage, PRESET, recipe.stages.get(stage.value, ())),
+            text_encoder=work / "text_encoder" if stage is StageName.ALIGN else None,
+        )
+        start = finished if stage is not StageName.BASELINE else start
+
+
+def _manifest(corpora: Path, out: Path) -> Path:
+    tree = load_tree(ManifestConfig, source=corpora / "sources.toml")
+    return build_manifest(tree, out, data_root=corpora / tree.root).manifest

@@ -1,0 +1,155 @@
+"""Trains the miniature's editing UNet with its text encoder, as InstructPix2Pix is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from smartedit.config.model import ModelConfig
+from smartedit.miniature.fit.pairs import batches
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, read_state, save_state
+from smartedit.model.build import build_text_encoder, build_training_scheduler, build_unet
+from smartedit.model.text import empty_text_ids
+from smartedit.training.losses import draw, dropped_conditions
+
+EMA_DECAY = 0.999
+CHANGE_WEIGHT = 4.0
+"""How much more an error counts where the pair differs: there is little of it, and all that is to be learned."""
+CHANGED = 0.35
+"""Mean absolute difference of two latents (in their standard deviations) from which a place counts as changed."""
+TIME_POWER = 0.6
+"""Timesteps are drawn as T u^0.6: what is edited is decided while there is much noise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EditLatents:
+    """Pairs as latents and token ids.
+
+    Attributes:
+        latents: Unscaled means of all pictures, [N, C, h, w].
+        before: Indices into the latents.
+        after: Indices into the latents.
+        ids: Token ids of the instructions, [M, text length].
+    """
+
+    latents: Tensor
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    ids: Tensor
+
+
+class TextToEdit(nn.Module):
+    """Text encoder and UNet, trained together."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, length = config.qformer.hidden_size, config.qformer.num_queries
+        self.text = build_text_encoder(config.text, hidden_size=width, num_tokens=length).requires_grad_(True).train()
+        self.unet = build_unet(config.unet, text_size=width)
+        self.num_tokens = length
+
+    def forward(self, noisy: Tensor, image: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
+        """Predict what the schedule's prediction type says."""
+        features = self.text(ids).last_hidden_state
+        predicted: Tensor = self.unet(torch.cat([noisy, image], dim=1), timesteps, features).sample
+        return predicted
+
+
+def fit_denoiser(
+    rows: EditLatents, config: ModelConfig, scaling: float, plan: Plan, out: Path, *, text_steps: int, until: int
+) -> TextToEdit:
+    """Train text encoder and UNet together; conditions are dropped as SmartEdit's training drops them.
+
+    The text encoder is trained for the first steps only: what SmartEdit is aligned to must not move any more.
+
+    Args:
+        rows: The pairs.
+        config: Sizes and noise schedule.
+        scaling: The autoencoder's scaling factor, for the noisy latents only.
+        plan: Steps, batch, learning rate and seed.
+        out: Where states and the journal lie.
+        text_steps: Steps after which the averaged text encoder is frozen.
+        until: Step to stop at; the plan's last one, or an earlier one to go on from with other latents.
+
+    Returns:
+        The averaged model, frozen.
+    """
+    torch.manual_seed(plan.seed)
+    model = TextToEdit(config).train()
+    scheduler = build_training_scheduler(config.scheduler)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    average = EMAModel(model.parameters(), decay=EMA_DECAY, use_ema_warmup=True, power=0.75)
+    step, state = 0, read_state(out)
+    if state is not None:
+        model.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["average"])
+        step = state["step"]
+    journal, empty = Journal(out, plan), empty_text_ids(model.text, model.num_tokens)
+    for chosen in batches(len(rows.ids), size=plan.batch_size, steps=until, start=step, seed=plan.seed):
+        if step >= text_steps and next(model.text.parameters()).requires_grad:
+            _freeze_text(model, average)
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(step, plan)
+        loss = _step_loss(model, scheduler, rows, torch.from_numpy(chosen), scaling, empty, plan.seed * 10**7 + step)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.step(model.parameters())
+        step += 1
+        journal.note(step, loss=loss.item())
+        if step % plan.save_every == 0 or step == until:
+            save_state(out, model, optimizer, step, average=average.state_dict())
+    average.copy_to(model.parameters())
+    return model.requires_grad_(False).eval()
+
+
+def _freeze_text(model: TextToEdit, average: EMAModel) -> None:
+    """Put the average in the place of the text encoder's weights and keep it there."""
+    shadows = dict(zip((name for name, _ in model.named_parameters()), average.shadow_params, strict=True))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith("text."):
+                parameter.copy_(shadows[name])
+                parameter.requires_grad_(False)
+                parameter.grad = None
+
+
+def _step_loss(
+    model: TextToEdit,
+    scheduler: DDPMScheduler,
+    rows: EditLatents,
+    chosen: Tensor,
+    scaling: float,
+    empty: Tensor,
+    seed: int,
+) -> Tensor:
+    source = rows.latents[rows.before[chosen]].float()
+    target = rows.latents[rows.after[chosen]].float() * scaling
+    total = scheduler.config.num_train_timesteps
+    draws = draw(tuple(target.shape), num_timesteps=total, generator=torch.Generator().manual_seed(seed))
+    timesteps = (((draws.timesteps + 0.5) / total) ** TIME_POWER * total).long()
+    drop_text, drop_image = dropped_conditions(draws.condition)
+    ids = torch.where(drop_text[:, None], empty, rows.ids[chosen])
+    noisy = scheduler.add_noise(target, draws.noise, timesteps)
+    predicted = model(noisy, source.masked_fill(drop_image.view(-1, 1, 1, 1), 0), timesteps, ids)
+    changed = ((target - source * scaling).abs().mean(dim=1, keepdim=True) > CHANGED).float()
+    weight = 1 + (CHANGE_WEIGHT - 1) * max_pool2d(changed, 3, stride=1, padding=1)
+    error = (predicted - wanted(scheduler, target, draws.noise, timesteps)).square()
+    return (error * weight).mean() / weight.mean()
+
+
+def wanted(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What the denoiser is to predict."""
+    if scheduler.config.prediction_type == "v_prediction":
+        velocity: Tensor = scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
+    return noise

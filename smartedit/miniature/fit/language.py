@@ -1,0 +1,178 @@
+"""Trains the miniature's language model: LLaVA's classes on drawn pictures' questions, knowledge and plain talk."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smartedit.config.model import MllmConfig
+from smartedit.miniature.fit.clip import normalized
+from smartedit.miniature.fit.looks import Looks
+from smartedit.miniature.fit.pairs import SPACE
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.miniature.fit.texts import Exchange, described, echoed, knowledge
+from smartedit.miniature.stock import Stock
+from smartedit.model.build import build_mllm
+from smartedit.model.mllm import ImageTextMllm
+from smartedit.model.prompts import Prompts
+from smartedit.model.sequences import IGNORED, Sequences, pad, splice
+from smartedit.model.tokenizer import TokenLayout
+from smartedit.seeding import numpy_generator
+from smartedit.training.losses import language_loss
+
+PROMPT_WEIGHT = 0.2
+"""Weight of what the person says; the answer has weight 1. So the model also learns which clues belong to a kind."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Talk:
+    """How exchanges become tokens.
+
+    Attributes:
+        tokenizer: LLaMA's, with the [IMG] tokens.
+        layout: Where they are.
+        prompts: Gives the system message.
+        num_patches: Patches of a picture.
+    """
+
+    tokenizer: Any
+    layout: TokenLayout
+    prompts: Prompts
+    num_patches: int
+
+    def rows(self, exchanges: Sequence[Exchange], *, with_picture: bool) -> tuple[list[list[int]], list[int]]:
+        """Token ids, and how many of each row are the request's."""
+        layout, tokenize = self.layout, self.tokenizer
+        rows, lengths = [], []
+        for exchange in exchanges:
+            opening = f"{self.prompts.system} USER: "
+            asked = f"{opening}{exchange.question} ASSISTANT:"
+            if with_picture:
+                first, second = opening, f"{exchange.question} ASSISTANT:"
+                picture = [layout.image_start, layout.first_img_token, layout.image_end]
+                head = [*_ids(tokenize, first), *picture, *_ids(tokenize, second)]
+            else:
+                head = _ids(tokenize, asked)
+            rows.append([layout.bos, *head, *_ids(tokenize, exchange.answer), layout.eos])
+            lengths.append(1 + len(head))
+        return rows, lengths
+
+    def sequences(self, exchanges: Sequence[Exchange], *, with_picture: bool) -> Sequences:
+        """Padded rows; targets are all tokens, those of the request negative by `_asked`."""
+        rows, lengths = self.rows(exchanges, with_picture=with_picture)
+        ids, targets = pad(rows, self.layout.pad), pad(rows, IGNORED)
+        asked = torch.arange(ids.shape[1])[None] < torch.tensor(lengths)[:, None]
+        marked = torch.where(asked & (targets != IGNORED), -1000 - targets, targets)
+        if with_picture:
+            return splice(
+                ids,
+                img_tokens=self.layout.img_tokens,
+                pad_id=self.layout.pad,
+                num_patches=self.num_patches,
+                targets=marked,
+            )
+        mask = targets != IGNORED
+        return Sequences(input_ids=ids, attention_mask=mask, img_mask=torch.zeros_like(mask), targets=marked)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    return found
+
+
+def _talk_losses(logits: Tensor, marked: Tensor, added: range) -> tuple[Tensor, Tensor]:
+    """Loss of the answers and of the requests; the picture's own tokens are not asked for."""
+    own = marked <= -1000
+    spoken = torch.where(own, -1000 - marked, torch.full_like(marked, IGNORED))
+    spoken = spoken.masked_fill((spoken >= added.start) & (spoken < added.stop), IGNORED)
+    return language_loss(logits, marked.masked_fill(own, IGNORED)), language_loss(logits, spoken)
+
+
+def exchanges(stock: Stock, step: int, count: int) -> list[Exchange]:
+    """The text-only exchanges of one step."""
+    found = []
+    for k in range(count):
+        rng = numpy_generator(SPACE, stock.seed, "talk", step, k)
+        choice = rng.random()
+        if choice < 0.6:
+            found.append(knowledge(rng))
+        elif choice < 0.88:
+            found.append(described(stock.scene(SPACE, "talk", int(rng.integers(20000))), rng))
+        else:
+            found.append(echoed(_any_words(rng)))
+    return found
+
+
+def _any_words(rng: np.random.Generator) -> str:
+    exchange = knowledge(rng)
+    return exchange.question if rng.random() < 0.5 else exchange.answer
+
+
+def fit_language(
+    looks: Looks, vision: nn.Module, talk: Talk, config: MllmConfig, stock: Stock, plans: Sequence[Plan], out: Path
+) -> ImageTextMllm:
+    """Train words alone first, then words and pictures in turn; the picture encoder stays frozen, as in LLaVA.
+
+    Args:
+        looks: Pictures with questions.
+        vision: CLIP's trained vision tower.
+        talk: Tokens.
+        config: Sizes; LoRA is left to SmartEdit's stages.
+        stock: Scenes for talk.
+        plans: Of the two parts.
+        out: Where the finished model is written.
+    """
+    if (out / "config.json").is_file():
+        return ImageTextMllm.from_pretrained(out)
+    torch.manual_seed(plans[0].seed)
+    mllm = build_mllm(replace(config, lora=None)).train()
+    tower = mllm.model.model.vision_tower
+    tower.load_state_dict(vision.state_dict())
+    tower.requires_grad_(False)
+    for number, plan in enumerate(plans):
+        _fit_part(mllm, looks if number else None, talk, stock, plan, out / f"part{number}")
+    mllm.eval().save_pretrained(out)
+    return mllm
+
+
+def _fit_part(mllm: ImageTextMllm, looks: Looks | None, talk: Talk, stock: Stock, plan: Plan, out: Path) -> None:
+    trained = [p for p in mllm.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    first, journal = resume(out, mllm, optimizer), Journal(out, plan)
+    added = range(talk.layout.system_image, talk.layout.vocab_size)
+    for step, sequences, pixels in _steps(looks, talk, stock, plan, first):
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(step, plan)
+        output = mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixels)
+        assert sequences.targets is not None
+        answers, requests = _talk_losses(mllm.logits(output.hidden_states), sequences.targets, added)
+        loss = answers + PROMPT_WEIGHT * requests
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        journal.note(
+            step + 1, **{"seen" if pixels is not None else "said": answers.item(), "requests": requests.item()}
+        )
+        if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
+            save_state(out, mllm, optimizer, step + 1)
+
+
+def _steps(
+    looks: Looks | None, talk: Talk, stock: Stock, plan: Plan, start: int
+) -> Iterator[tuple[int, Sequences, Tensor | None]]:
+    """Text only; with pictures, every third step stays text, so that what was read is not forgotten."""
+    for step in range(start, plan.steps):
+        if looks is None or step % 3 == 2:
+            said = exchanges(stock, plan.seed * 10**6 + step, plan.batch_size)
+            yield step, talk.sequences(said, with_picture=False), None
+            continue
+        rng = numpy_generator(SPACE, plan.seed, "seen", step)
+        rows = rng.integers(len(looks.questions), size=plan.batch_size // 2)
+        asked = [looks.questions[k][int(rng.integers(len(looks.questions[k])))] for k in rows]
+        said = [Exchange(question=q, answer=a) for q, a in asked]
+        yield step, talk.sequences(said, with_picture=True), normalized(looks.pictures[rows])

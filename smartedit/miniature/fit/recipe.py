@@ -1,0 +1,56 @@
+"""How much of everything goes into the shipped weights: scenes, steps, rates, seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from smartedit.miniature.fit.schedule import Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """All amounts; the defaults are those of the shipped weights.
+
+    Attributes:
+        seed: Of all drawn scenes.
+        pair_scenes: Scenes of the denoiser's pairs.
+        looks: Scenes with captions and questions.
+        crawl: Texts of the alignment stage.
+        corpora_scenes: Scenes of the miniature corpora.
+        corpora_side: Pixels of their pictures' side.
+        synthetic: Pairs of the synthetic set.
+        tokenizer_texts: Scenes whose texts the tokenizers are trained on.
+        autoencoder: Of the autoencoder's first part; the denoiser begins with its latents.
+        autoencoder_on: Of its second part, on other pictures.
+        early_steps: Denoiser steps on latents of the first part.
+        clip: Of CLIP.
+        language: Of words alone, and of words and pictures.
+        denoiser: Of text encoder and UNet.
+        text_steps: Steps after which the text encoder is frozen.
+        perceptual: Of LPIPS' backbone.
+        stages: Overrides of the preset's `[training.STAGE]`, by stage.
+    """
+
+    seed: int = 0
+    pair_scenes: int = 14_000
+    looks: int = 10_000
+    crawl: int = 16_000
+    corpora_scenes: int = 1500
+    corpora_side: int = 128
+    synthetic: int = 476
+    tokenizer_texts: int = 1500
+    autoencoder: Plan = Plan(steps=1100, batch_size=12, learning_rate=2e-3, warmup=50, save_every=250)
+    autoencoder_on: Plan = Plan(steps=1250, batch_size=12, learning_rate=2e-3, warmup=50, seed=1, save_every=250)
+    early_steps: int = 4500
+    clip: Plan = Plan(steps=1600, batch_size=64, learning_rate=1e-3, save_every=400)
+    language: tuple[Plan, Plan] = (
+        Plan(steps=800, batch_size=64, learning_rate=2e-3, save_every=300),
+        Plan(steps=550, batch_size=48, learning_rate=1e-3, seed=1, save_every=300),
+    )
+    denoiser: Plan = Plan(steps=10_500, batch_size=32, learning_rate=1.2e-3, warmup=200, save_every=250)
+    text_steps: int = 3500
+    perceptual: Plan = Plan(steps=1200, batch_size=48, learning_rate=6e-4, save_every=200)
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+AUTOENCODER_SCENES = 2000
+"""Scenes of the first part's pictures; the second part takes the six thousand behind them."""

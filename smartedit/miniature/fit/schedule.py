@@ -1,0 +1,102 @@
+"""What the trainings here share: plan, learning rate, journal, and states that survive a kill."""
+
+import json
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How long and how fast one network is trained.
+
+    Attributes:
+        steps: Steps.
+        batch_size: Rows of a step.
+        learning_rate: Highest learning rate.
+        warmup: Steps of linear rise; afterwards the rate falls along a cosine to a fiftieth.
+        seed: Of weights, order and noise.
+        save_every: Steps between saved states.
+        log_every: Steps between lines of the journal.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int = 100
+    seed: int = 0
+    save_every: int = 500
+    log_every: int = 50
+
+
+def cosine(step: int, plan: Plan) -> float:
+    """The learning rate of a step."""
+    if step < plan.warmup:
+        return plan.learning_rate * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
+    return plan.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+class Journal:
+    """Losses of a training, averaged between lines, with the seconds since it began or went on."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "metrics.jsonl"
+        self._plan = plan
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._begun = time.monotonic()
+
+    def note(self, step: int, **losses: float) -> None:
+        """Take the losses of one step; every `log_every` steps their means are written."""
+        self._count += 1
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if step % self._plan.log_every and step != self._plan.steps:
+            return
+        means = {name: round(total / self._count, 6) for name, total in self._sums.items()}
+        if not all(math.isfinite(value) for value in means.values()):
+            raise FloatingPointError(f"{self._path}: step {step}: the loss is not finite ({means})")
+        seconds = round(time.monotonic() - self._begun, 1)
+        line = json.dumps({"step": step, "steps": self._plan.steps, "seconds": seconds, **means})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        logger.info("%s %s", self._path.parent.name, line)
+        self._sums, self._count = {}, 0
+
+
+def save_state(folder: Path, module: nn.Module, optimizer: Any, step: int, **more: Any) -> None:
+    """Write weights and optimizer beside each other's old ones, then rename."""
+    part = folder / "state.part"
+    torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, **more}, part)
+    part.replace(folder / "state.pt")
+
+
+def resume(folder: Path, module: nn.Module, optimizer: Any) -> int:
+    """Take up the saved state, if there is one; returns the step to go on from."""
+    state = read_state(folder)
+    if state is None:
+        return 0
+    module.load_state_dict(state["module"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The saved state, or None."""
+    path = folder / "state.pt"
+    return torch.load(path, weights_only=True) if path.is_file() else None
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """The plan as it is written beside the weights."""
+    return asdict(plan)

@@ -1,0 +1,59 @@
+"""Writes trained parts in half precision, as they ship with the package."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+
+def ship(parts: dict[str, Path], out: Path) -> dict[str, int]:
+    """Copy folders, their weights as float16, and say how large each becomes.
+
+    A part that a second pipeline shares with the first (the frozen autoencoder) becomes a link, so that it lies in the
+    repository once.
+
+    Args:
+        parts: Name and trained folder.
+        out: The package's folder of weights; folders of these names in it are replaced.
+
+    Returns:
+        Bytes by name.
+    """
+    written: dict[str, str] = {}
+    for name, folder in parts.items():
+        target = out / name
+        if target.exists():
+            shutil.rmtree(target)
+        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+            if file.suffix not in {".json", ".safetensors", ".txt"} or file.name.startswith("."):
+                continue
+            place = target / file.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix == ".safetensors":
+                _halve(file, place)
+            else:
+                shutil.copyfile(file, place)
+        _link_shared(target, out, written)
+    return {name: sum(f.stat().st_size for f in (out / name).rglob("*") if f.is_file()) for name in parts}
+
+
+def _halve(file: Path, place: Path) -> None:
+    halved: dict[str, Any] = {}
+    for name, weight in load_file(file).items():
+        half = weight.half() if weight.is_floating_point() else weight
+        if weight.is_floating_point() and not bool(half.isfinite().all()):
+            raise FloatingPointError(f"{file}: {name} does not fit into float16")
+        halved[name] = half.contiguous()
+    save_file(halved, place, metadata={"format": "pt"})
+
+
+def _link_shared(target: Path, out: Path, written: dict[str, str]) -> None:
+    for part in sorted(p for p in target.iterdir() if p.is_dir()):
+        content = json.dumps({f.name: f.read_bytes().hex() for f in sorted(part.iterdir()) if f.is_file()})
+        if content in written:
+            shutil.rmtree(part)
+            part.symlink_to(Path("..") / written[content], target_is_directory=True)
+        else:
+            written[content] = str(part.relative_to(out))
