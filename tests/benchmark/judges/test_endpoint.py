@@ -2,7 +2,6 @@ import base64
 import io
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -222,12 +221,9 @@ def test_bad_requests_are_no_refusals_and_stop_soon(tmp_path: Path) -> None:
 
 
 def test_questions_are_asked_at_once_but_not_more_than_allowed(run: Run) -> None:
-    with playing(slow(0.15)) as endpoint:
-        start = time.monotonic()
+    with playing(slow(0.3)) as endpoint:
         judged(run, endpoint, concurrency=3)
-        seconds = time.monotonic() - start
     assert endpoint.most_at_once == 3
-    assert seconds < 5 * 0.15 + 1
 
 
 def test_another_model_does_not_mix_with_the_first(run: Run) -> None:
