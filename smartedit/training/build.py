@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture, load_mixture
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.build import build_bim
-from smartedit.model.prompts import OUR_PROMPTS, read_prompts
+from smartedit.model.prompts import OUR_PROMPTS, Prompts, read_prompts
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.text import EmptyText
 from smartedit.model.tokenizer import load_tokenizer
@@ -25,7 +25,7 @@ from smartedit.seeding import seed_from
 from smartedit.training.alignment import Alignment, AlignTrainee
 from smartedit.training.baseline import BaselineTrainee, PairDataset, pairs_of
 from smartedit.training.caching import Encoder, weights_digest
-from smartedit.training.captions import CaptionDataset, caption_sources
+from smartedit.training.captions import CAPTION_PROMPTS, CaptionDataset, caption_sources
 from smartedit.training.dataset import ManifestDataset, RowFormat
 from smartedit.training.decoded_rows import DecodedRows
 from smartedit.training.editing import EditTrainee
@@ -151,6 +151,7 @@ def _align(
         caption_sources(manifest),
         tokenizer=pipeline.tokenizer,
         layout=pipeline.layout,
+        prompts=_caption_prompts(model),
         text_tokenizer=load_tokenizer(text_encoder),
         num_queries=queries,
         length=LAST,
@@ -164,6 +165,13 @@ def _align(
         text_encoder=clip,
     )
     return BuiltStage(trainee=trainee, frozen=(clip,), encoders=None)
+
+
+def _caption_prompts(model: ModelConfig) -> Prompts:
+    """Requests to draw a caption, behind the system message that the model will edit with, where it has its own."""
+    if model.prompts is None:
+        return CAPTION_PROMPTS
+    return replace(CAPTION_PROMPTS, system=read_prompts(model.prompts).system)
 
 
 def _edit(
