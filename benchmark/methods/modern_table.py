@@ -57,7 +57,8 @@ EDITING_PIPELINES: tuple[EditingPipeline, ...] = (
             license="FLUX.1-dev non-commercial",
             billions=17,
             gated=True,
-            checked="id, licence: README of black-forest-labs/flux; commit: cache paths in two public repositories",
+            checked="id, licence: README of black-forest-labs/flux; commit: cache paths in two public repositories "
+            "(another in others)",
         ),
         steps=28,
         guidance=2.5,
