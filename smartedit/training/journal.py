@@ -53,14 +53,14 @@ class Journal:
     writes: bool
     on_step: Callable[[Progress], None] | None = None
     _window: list[dict[str, float]] = field(default_factory=list)
-    _unreadable: dict[int, str] = field(default_factory=dict)
+    _unreadable: dict[str, str] = field(default_factory=dict)
     _board: Any = None
 
     def resume(self, step: int, state: Mapping[str, Any] | None) -> None:
         """Go on behind a step: lines of later steps, which will be made again, are taken back."""
         if state is not None:
             self._window = [dict(values) for values in state["window"]]
-            self._unreadable = {int(place): reason for place, reason in state["unreadable"]}
+            self._unreadable = dict(state["unreadable"])
         if not self.writes:
             return
         path = self.run / METRICS
@@ -98,15 +98,15 @@ class Journal:
                 self._board.add_scalar(name, value, step)
 
     def leave_out(self, rows: Sequence[Unreadable]) -> None:
-        """Count rows that could not be read.
+        """Count rows that could not be read, each once.
 
         Raises:
             UnreadableRowsError: There are more than allowed.
         """
         for row in rows:
-            if row.position not in self._unreadable:
+            if row.example_id not in self._unreadable:
                 logger.warning("left out: %s", row.reason)
-                self._unreadable[row.position] = row.reason
+                self._unreadable[row.example_id] = row.reason
         if rows and self.writes:
             self._write_unreadable()
         if len(self._unreadable) > self.max_unreadable:
@@ -117,7 +117,7 @@ class Journal:
             )
 
     def _write_unreadable(self) -> None:
-        lines = [json.dumps({"position": place, "reason": why}) for place, why in self._unreadable.items()]
+        lines = [json.dumps({"example_id": row, "reason": why}) for row, why in self._unreadable.items()]
         if lines or (self.run / UNREADABLE).is_file():
             write_text(self.run / UNREADABLE, "".join(f"{line}\n" for line in lines))
 

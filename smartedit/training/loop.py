@@ -133,7 +133,6 @@ class Loop:
             self.trainee.rows,
             latents=self.trainee.latents,
             seed=settings.seed,
-            tries=settings.max_unreadable + 1,
             cache=self.cache,
         )
         positions = Positions(

@@ -14,6 +14,8 @@ from smartedit.training.trainee import Latents, RowDataset
 
 SUBSTITUTES = 2**40
 """A row that cannot be read is replaced by the one so many positions further, which no run comes to otherwise."""
+TRIES = 100
+"""Rows that are tried for one position."""
 LAST = 2**62
 """Length of a data set whose order is endless."""
 
@@ -23,11 +25,11 @@ class Unreadable:
     """A row that was left out while training.
 
     Attributes:
-        position: Where it stood.
-        reason: What is wrong with it; names the row.
+        example_id: The row.
+        reason: What is wrong with it.
     """
 
-    position: int
+    example_id: str
     reason: str
 
 
@@ -69,7 +71,7 @@ class VisitDataset(Dataset[Visited]):
     """
 
     def __init__(
-        self, rows: RowDataset, *, latents: Latents | None, seed: int, tries: int = 100, cache: Any = None
+        self, rows: RowDataset, *, latents: Latents | None, seed: int, tries: int = TRIES, cache: Any = None
     ) -> None:
         """Wrap rows.
 
@@ -98,7 +100,8 @@ class VisitDataset(Dataset[Visited]):
             try:
                 return Visited(position=position, row=self.rows[place], unreadable=tuple(unreadable))
             except DecodingError as error:
-                unreadable.append(Unreadable(position=place, reason=str(error)))
+                # Messages of this error begin with the row's id.
+                unreadable.append(Unreadable(example_id=str(error).partition(":")[0], reason=str(error)))
         raise DecodingError(f"{self.tries} rows in a row cannot be read; the last: {unreadable[-1].reason}")
 
     def collate(self, visited: Sequence[Visited]) -> MicroBatch:

@@ -1,0 +1,116 @@
+"""A run that is killed goes on with the same numbers; what cannot go on says why."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from smartedit.inference.pipeline import SmartEditPipeline
+from smartedit.model.checkpoints import CheckpointError
+from smartedit.training.journal import UnreadableRowsError
+from smartedit.training.loop import DivergedError
+from smartedit.training.stages import StageError
+from tests.smartedit.training.conftest import metrics, write_manifest
+from tests.smartedit.training.tiny_stages import TinyStages
+
+FRESH = multiprocessing.get_context("forkserver")
+"""Not fork: a process that has trained cannot be copied (autograd refuses)."""
+FRESH.set_forkserver_preload(["tests.smartedit.training.tiny_stages", "smartedit.training.build"])
+
+
+def kill_behind(run_stage: TinyStages, run: Path, step: int, *overrides: str) -> None:
+    """Start a stage in another process and kill it when it has logged a step."""
+    process = FRESH.Process(target=run_stage, args=("full", run, *overrides))
+    process.start()
+    deadline = time.monotonic() + 300
+    while not (run / "metrics.jsonl").is_file() or len(metrics_lines(run)) < step:
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.002)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def metrics_lines(run: Path) -> list[str]:
+    return (run / "metrics.jsonl").read_text().splitlines()
+
+
+def test_a_killed_run_goes_on_with_the_same_losses(run_stage: TinyStages, tmp_path: Path) -> None:
+    overrides = ("training.steps=9", "training.ema_decay=0.9")
+    whole = run_stage("full", tmp_path / "whole", *overrides)
+    for step in (1, 3, 6):
+        kill_behind(run_stage, tmp_path / "killed", step, *overrides)
+    (tmp_path / "killed/checkpoints/.step-00000008.tmp-x.pt").write_bytes(b"half")
+    killed = run_stage("full", tmp_path / "killed", *overrides)
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    for part in ("mllm", "qformer", "bim", "unet"):
+        ours, theirs = (getattr(SmartEditPipeline.from_pretrained(m), part).state_dict() for m in (killed, whole))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    names = sorted(path.name for path in (tmp_path / "killed/checkpoints").iterdir())
+    assert names == ["step-00000008.pt", "step-00000009.pt"]
+
+
+def test_a_finished_run_is_left_as_it_is(run_stage: TinyStages, tmp_path: Path) -> None:
+    model = run_stage("joint", tmp_path, "training.steps=2")
+    before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
+    assert run_stage("joint", tmp_path, "training.steps=2") == model
+    assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
+    run_stage("joint", tmp_path, "training.steps=3")
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3]
+
+
+def test_checkpoints_of_others_are_refused(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
+    run_stage("joint", tmp_path, "training.steps=2")
+    with pytest.raises(CheckpointError, match=r"step-00000002\.pt: is of stage joint, not full"):
+        run_stage("full", tmp_path)
+    with pytest.raises(CheckpointError, match="seed was 0 and is 5"):
+        run_stage("joint", tmp_path, "training.seed=5")
+    with pytest.raises(CheckpointError, match="rows_a_step was 4 and is 8"):
+        run_stage("joint", tmp_path, "training.gradient_accumulation=2")
+    other = SmartEditPipeline.from_pretrained(start)
+    other.unet = type(other.unet).from_config({**other.unet.config, "block_out_channels": (16, 16)})
+    other.register_modules(bim=None)
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(CheckpointError, match=r"another size: unet\.conv_in\.weight is \[8, 8"):
+        run_stage("joint", tmp_path, start=tmp_path / "other")
+    (tmp_path / "checkpoints/step-00000004.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(CheckpointError, match=r"step-00000004\.pt: cannot be read"):
+        run_stage("joint", tmp_path)
+
+
+def test_starts_that_do_not_fit_are_refused(run_stage: TinyStages, tmp_path: Path, start: Path, editor: Path) -> None:
+    with pytest.raises(StageError, match="no pipeline to start from"):
+        run_stage("joint", tmp_path, start=tmp_path / "nowhere")
+    with pytest.raises(StageError, match="starts from a SmartEditPipeline"):
+        run_stage("joint", tmp_path, start=editor)
+    with pytest.raises(StageError, match="starts from a StableDiffusionInstructPix2PixPipeline"):
+        run_stage("baseline", tmp_path, start=start)
+    with pytest.raises(StageError, match="--text-encoder"):
+        run_stage("align", tmp_path, text_encoder=None)
+
+
+def test_a_loss_that_is_no_number_names_its_rows(run_stage: TinyStages, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"no number; rows: .*(synthetic|reasonseg|llava)/.*learning rate"):
+        run_stage("joint", tmp_path, "training.learning_rate=1e30", "training.warmup_steps=0")
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_unreadable_picture_is_left_out_and_counted(run_stage: TinyStages, tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "data")
+    broken = sorted((tmp_path / "data/synthetic").glob("before*.png"))[:6]
+    for path in broken:
+        path.write_bytes(b"no picture")
+    run_stage("joint", tmp_path / "run", manifest=manifest)
+    count = metrics(tmp_path / "run")[-1]["unreadable"]
+    assert 1 < count <= 6
+    lines = (tmp_path / "run/unreadable.jsonl").read_text().splitlines()
+    assert len(lines) == count
+    assert "synthetic/" in lines[0] and "before" in lines[0]
+    run_stage("joint", tmp_path / "again", "training.num_workers=2", manifest=manifest)
+    assert metrics(tmp_path / "again") == metrics(tmp_path / "run")
+    with pytest.raises(UnreadableRowsError, match="max_unreadable allows 1"):
+        run_stage("joint", tmp_path / "strict", "training.max_unreadable=1", manifest=manifest)
