@@ -16,7 +16,7 @@ from smartedit.config.training import StageName, load_training_config
 from smartedit.data.build import build_manifest
 from smartedit.miniature.corpora import write_corpora
 from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, save_text_encoder
-from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments
+from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
 from smartedit.miniature.fit.crawl import write_crawl
 from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, fit_denoiser
@@ -24,7 +24,7 @@ from smartedit.miniature.fit.language import Talk, fit_language
 from smartedit.miniature.fit.looks import draw_looks
 from smartedit.miniature.fit.pairs import Pairs, draw_pairs
 from smartedit.miniature.fit.perceptual import fit_perceptual
-from smartedit.miniature.fit.recipe import AUTOENCODER_SCENES, Recipe
+from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.shipping import ship
 from smartedit.miniature.fit.texts import sample_texts
 from smartedit.miniature.fit.tokenizers import clip_ids, fit_clip_tokenizer, fit_llama_tokenizer
@@ -120,18 +120,19 @@ def _see_and_edit(
     work: Path, pairs: Pairs, words: Any, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]
 ) -> tuple[Any, TextToEdit]:
     """Autoencoder and denoiser; the denoiser begins on latents of the half-trained autoencoder, as on two cores."""
-    first = _pictures_of(pairs, recipe, 0, AUTOENCODER_SCENES)
-    early = fit_autoencoder(first, config.vae, recipe.autoencoder, work / "vae-early")
+    seventh = len(pairs.pictures) // 7
+    early = fit_autoencoder(pairs.pictures[:seventh], config.vae, recipe.autoencoder, work / "vae-early")
     ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
     on_part("denoiser, first steps")
     plan, states = recipe.denoiser, work / "denoiser"
     _fit(pairs, _latents(early, pairs, work / "latents-early.pt"), ids, config, early, plan, states, recipe, True)
     on_part("autoencoder, second part")
-    others = _pictures_of(pairs, recipe, AUTOENCODER_SCENES, 4 * AUTOENCODER_SCENES)
+    others = pairs.pictures[seventh : 4 * seventh]
     vae = fit_autoencoder(others, config.vae, recipe.autoencoder_on, work / "vae", start=work / "vae-early")
+    sharp = sharpen_decoder(others, work / "vae", recipe.decoder, work / "vae-sharp")
     on_part("denoiser")
     latents = _latents(vae, pairs, work / "latents.pt")
-    return vae, _fit(pairs, latents, ids, config, vae, plan, states, recipe, False)
+    return sharp, _fit(pairs, latents, ids, config, vae, plan, states, recipe, False)
 
 
 def _fit(
@@ -150,12 +151,6 @@ def _fit(
     return fit_denoiser(
         rows, config, vae.config.scaling_factor, plan, states, text_steps=recipe.text_steps, until=until
     )
-
-
-def _pictures_of(pairs: Pairs, recipe: Recipe, first: int, last: int) -> Any:
-    """The pictures that belong to some of the scenes, by their share."""
-    share = len(pairs.pictures) / recipe.pair_scenes
-    return pairs.pictures[int(first * share) : max(int(last * share), int(first * share) + 64)]
 
 
 def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:

@@ -19,8 +19,9 @@ class Recipe:
         corpora_side: Pixels of their pictures' side.
         synthetic: Pairs of the synthetic set.
         tokenizer_texts: Scenes whose texts the tokenizers are trained on.
-        autoencoder: Of the autoencoder's first part; the denoiser begins with its latents.
-        autoencoder_on: Of its second part, on other pictures.
+        autoencoder: Of the autoencoder's first part, on a seventh of the pictures; the denoiser begins with it.
+        autoencoder_on: Of its second part, on three sevenths of them.
+        decoder: Of the decoder alone, once the latents are fixed.
         early_steps: Denoiser steps on latents of the first part.
         clip: Of CLIP.
         language: Of words alone, and of words and pictures.
@@ -40,6 +41,7 @@ class Recipe:
     tokenizer_texts: int = 1500
     autoencoder: Plan = Plan(steps=1100, batch_size=12, learning_rate=2e-3, warmup=50, save_every=250)
     autoencoder_on: Plan = Plan(steps=1250, batch_size=12, learning_rate=2e-3, warmup=50, seed=1, save_every=250)
+    decoder: Plan = Plan(steps=1200, batch_size=12, learning_rate=1.5e-3, warmup=50, seed=2, save_every=100)
     early_steps: int = 4500
     clip: Plan = Plan(steps=1600, batch_size=64, learning_rate=1e-3, save_every=400)
     language: tuple[Plan, Plan] = (
@@ -50,7 +52,3 @@ class Recipe:
     text_steps: int = 3500
     perceptual: Plan = Plan(steps=1200, batch_size=48, learning_rate=6e-4, save_every=200)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-AUTOENCODER_SCENES = 2000
-"""Scenes of the first part's pictures; the second part takes the six thousand behind them."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from reason_edit.files import write_text
+
 
 def ship(parts: dict[str, Path], out: Path) -> dict[str, int]:
     """Copy folders, their weights as float16, and say how large each becomes.
@@ -33,6 +35,8 @@ def ship(parts: dict[str, Path], out: Path) -> dict[str, int]:
             place.parent.mkdir(parents=True, exist_ok=True)
             if file.suffix == ".safetensors":
                 _halve(file, place)
+            elif file.name in {"config.json", "model_index.json"}:
+                _without_origin(file, place)
             else:
                 shutil.copyfile(file, place)
         _link_shared(target, out, written)
@@ -47,6 +51,13 @@ def _halve(file: Path, place: Path) -> None:
             raise FloatingPointError(f"{file}: {name} does not fit into float16")
         halved[name] = half.contiguous()
     save_file(halved, place, metadata={"format": "pt"})
+
+
+def _without_origin(file: Path, place: Path) -> None:
+    """A configuration without the folder that the libraries note it was once loaded from."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content.pop("_name_or_path", None)  # a folder of this machine
+    write_text(place, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _link_shared(target: Path, out: Path, written: dict[str, str]) -> None:

@@ -1,0 +1,125 @@
+"""The chain that makes the shipped weights, at amounts that take a minute: from drawings to pipelines that load."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reason_edit.schema import Category
+from smartedit.miniature.benchmark_set import benchmark_cases
+from smartedit.miniature.drawing import draw
+from smartedit.miniature.fit.chain import fit_miniature
+from smartedit.miniature.fit.pairs import scene_pairs
+from smartedit.miniature.fit.recipe import Recipe
+from smartedit.miniature.fit.schedule import Journal, Plan
+from smartedit.miniature.fit.texts import captions, knowledge, orders, sample_texts
+from smartedit.miniature.kinds import KINDS
+from smartedit.miniature.knowledge import clues, is_held_out
+from smartedit.miniature.stock import Stock
+from smartedit.seeding import numpy_generator
+
+
+def plan(steps: int = 2, **more: float) -> Plan:
+    return Plan(steps=steps, batch_size=4, learning_rate=1e-3, warmup=1, save_every=1, log_every=1)
+
+
+CATEGORY = Category.COLOR
+STEPS = ("training.steps=2", "training.batch_size=2", "training.validate_every=0", "training.checkpoint_every=1")
+RECIPE = Recipe(
+    pair_scenes=12,
+    looks=10,
+    crawl=12,
+    corpora_scenes=6,
+    corpora_side=64,
+    synthetic=12,
+    tokenizer_texts=120,
+    autoencoder=plan(),
+    autoencoder_on=plan(),
+    decoder=plan(),
+    early_steps=1,
+    clip=plan(),
+    language=(plan(), plan()),
+    denoiser=plan(3),
+    text_steps=2,
+    perceptual=plan(),
+    stages=dict.fromkeys(("align", "joint", "full", "baseline"), STEPS),
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, int]]:
+    work, weights = tmp_path_factory.mktemp("fit"), tmp_path_factory.mktemp("weights")
+    parts: list[str] = []
+    sizes = fit_miniature(work, weights, RECIPE, on_part=parts.append)
+    assert parts[0] == "tokenizers" and parts[-1] == "shipping"
+    return work, weights, sizes
+
+
+def test_what_ships_loads_and_edits(made: tuple[Path, Path, dict[str, int]]) -> None:
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from PIL import Image
+
+    from smartedit.inference.loading import load_pipeline
+
+    _, weights, sizes = made
+    assert set(sizes) == {
+        "smartedit-miniature", "instruct-pix2pix-miniature", "clip-miniature", "squeezenet-miniature",
+    }  # fmt: skip
+    picture = Image.fromarray(draw(next(benchmark_cases(CATEGORY, 3)).scene, 64).image)
+    pipeline = load_pipeline(weights / "smartedit-miniature")
+    assert pipeline(picture, "remove the cat", num_inference_steps=2).images[0].size == (64, 64)
+    assert pipeline.bim is not None and pipeline.scheduler.config.prediction_type == "v_prediction"
+    baseline = StableDiffusionInstructPix2PixPipeline.from_pretrained(weights / "instruct-pix2pix-miniature")
+    assert baseline("remove the cat", image=picture, num_inference_steps=2).images[0].size == (64, 64)
+    assert torch.equal(baseline.vae.encoder.conv_in.weight, pipeline.vae.encoder.conv_in.weight)
+    assert (weights / "instruct-pix2pix-miniature" / "vae").is_symlink()
+
+
+def test_a_second_call_repeats_nothing_and_gives_the_same_bytes(made: tuple[Path, Path, dict[str, int]]) -> None:
+    work, weights, _ = made
+    states = {f: f.stat().st_mtime_ns for f in work.rglob("metrics.jsonl")}
+    before = {f.relative_to(weights): f.read_bytes() for f in weights.rglob("*.safetensors")}
+    shutil.rmtree(weights / "clip-miniature")
+    fit_miniature(work, weights, RECIPE)
+    assert {f: f.stat().st_mtime_ns for f in work.rglob("metrics.jsonl")} == states
+    assert {f.relative_to(weights): f.read_bytes() for f in weights.rglob("*.safetensors")} == before
+
+
+def test_pairs_hold_no_clue_and_no_held_out_combination() -> None:
+    stock, texts = Stock(seed=0, size=64), []
+    for number in range(60):
+        scenes, pairs = scene_pairs(stock, number)
+        for pair in pairs:
+            before, after = scenes[pair.before].things, scenes[pair.after].things
+            changed = [(a, b) for a, b in zip(before, after, strict=False) if a != b]
+            if len(before) == len(after) and changed[0][0].kind != changed[0][1].kind:
+                assert not is_held_out(changed[0][0].kind, changed[0][1].kind)
+            elif len(before) > len(after):
+                gone = [
+                    kind for kind in KINDS if sum(t.kind == kind for t in before) > sum(t.kind == kind for t in after)
+                ]
+                assert not is_held_out(gone[0], None)
+            texts.append(pair.instruction.lower())
+    texts += [text.lower() for text in [*captions(stock, 60), *(o for k in range(20) for o in orders(stock, k))]]
+    assert not [clue.text for clue in clues() if any(clue.text.lower() in text for text in texts)]
+
+
+def test_no_scene_of_the_pairs_is_one_of_the_benchmark() -> None:
+    benchmark = {case.scene.fingerprint for case in benchmark_cases(CATEGORY, 0)}
+    ours = {scene.fingerprint for number in range(60) for scene in scene_pairs(Stock(seed=0, size=64), number)[0]}
+    assert not benchmark & ours
+
+
+def test_talk_holds_every_clue_and_tokenizers_see_them() -> None:
+    said = " ".join(f"{e.question} {e.answer}" for k in range(1500) for e in [knowledge(numpy_generator("test", k))])
+    assert all(clue.text in said for clue in clues())
+    assert all(any(clue.text in text for text in sample_texts(Stock(seed=0, size=64), 0)) for clue in clues())
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, plan())
+    journal.note(1, loss=0.5)
+    with pytest.raises(FloatingPointError, match="step 2: the loss is not finite"):
+        journal.note(2, loss=float(np.nan))
