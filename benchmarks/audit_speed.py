@@ -10,7 +10,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,14 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from reason_edit.tables import write_arrow
 from smartedit.data.agreement import AGREEMENT, best_agreement
-from smartedit.data.audit import INSIDE_THRESHOLD, AuditOptions, audit_manifest
+from smartedit.data.audit import AuditOptions, audit_manifest
+from smartedit.data.audit_inside import CROP_BITS, SURE
+from smartedit.data.audit_work import INSIDE_THRESHOLD
 from smartedit.data.columns import SCHEMA as MANIFEST_SCHEMA
 from smartedit.data.columns import examples_to_batch
-from smartedit.data.duplicates import Prints, find_exact, find_near, find_near_inside, same_groups
+from smartedit.data.duplicates import Pairs, Prints, crop_distance, find_exact, find_near, find_near_inside, same_groups
 from smartedit.data.examples import ImageRef, Storage, Task, TrainingExample
-from smartedit.data.fingerprint_cache import SCHEMA, SHARD, _keys, find_pictures_of
+from smartedit.data.fingerprint_cache import HASHES, SCHEMA, SHARD, _keys, find_pictures_of, shard_folder
 from smartedit.data.fingerprints import Views, fingerprint, views
 from smartedit.data.manifest import Manifest
 from smartedit.data.row_groups import RowGroupWriter
@@ -79,14 +81,13 @@ def prints_of(pictures: list[Image.Image]) -> Prints:
     usable = np.array([not f.is_plain for f in found])
     return Prints(
         pixels=np.array([f.pixels for f in found], dtype="V32"),
-        luma=np.stack([np.frombuffer(f.luma, dtype=np.uint64) for f in found]),
-        edges=np.stack([np.frombuffer(f.edges, dtype=np.uint64) for f in found]),
+        **{name: np.stack([np.frombuffer(getattr(f, name), dtype=np.uint64) for f in found]) for name in HASHES},
         is_usable=usable,
         is_read=np.ones(len(found), dtype=bool),
     )
 
 
-def measure_copies(folder: Path, most: int) -> None:
+def measure_copies(folder: Path, most: int, only: str) -> None:
     """Recall by kind of copy, and false alarms between different pictures of a folder."""
     names = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     names = [p for p in names if "mask" not in p.name.lower() and "answers" not in p.parts][:most]
@@ -99,33 +100,56 @@ def measure_copies(folder: Path, most: int) -> None:
     planted: dict[str, list[Image.Image]] = {}
     for number, picture in enumerate(pictures):
         for kind, copy in copies(picture, np.random.default_rng(number)):
-            planted.setdefault(kind, []).append(copy)
+            if only in kind:
+                planted.setdefault(kind, []).append(copy)
     say(f"{folder}: {len(pictures)} pictures")
     for kind, made in planted.items():
         pairs = find_near(asked, prints_of(made))
         own = [b for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True) if a == b]
         near = sum(best_agreement(pictures[i], made[i]) >= AGREEMENT for i in own)
-        inside = find_near_inside(prints_of([*pictures, *made]), np.arange(2 * len(made)), INSIDE_THRESHOLD).pairs
-        paired = int((inside.second - inside.first == len(made)).sum())
-        shares = (len(own) / len(made), near / len(made), paired / len(made))
-        say(f"  {kind:36s} suspected {shares[0]:6.1%}  found {shares[1]:6.1%}  inside {paired / len(made):6.1%}")
+        sure, looked = inside_pairs([*pictures, *made], [*asked, *map(views, made)], len(made))
+        shares = [count / len(made) for count in (len(own), near, sure, sure + looked)]
+        words = ("suspected", "found", "inside by hashes", "inside with a look")
+        say(f"  {kind:36s} " + "  ".join(f"{w} {share:6.1%}" for w, share in zip(words, shares, strict=True)))
     pairs = find_near(asked, prints_of(pictures))
     others = [(a, b) for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True) if a != b]
     alarms = [(a, b) for a, b in others if best_agreement(pictures[a], pictures[b]) >= AGREEMENT]
     count = len(pictures) * (len(pictures) - 1)
-    say(f"  strangers: {count} pairs, {len(others)} suspected, {len(alarms)} found")
+    say(f"  strangers: {count} ordered pairs, {len(others)} suspected, {len(alarms)} found")
+    sure, looked = inside_pairs(pictures, asked, None)
+    say(f"  strangers inside: {count // 2} pairs, {sure} found by hashes, {looked} more with a look")
     for a, b in alarms:
         say(f"    {names[a].relative_to(folder)} and {names[b].relative_to(folder)}")
+
+
+def inside_pairs(pictures: list[Image.Image], seen: list[Views], apart: int | None) -> tuple[int, int]:
+    """How many pairs the search inside finds by hashes alone and by a second look, as `find_inside` does.
+
+    Args:
+        pictures: The pictures.
+        seen: Their views.
+        apart: Only pairs whose numbers differ by so many; None for all.
+    """
+    inside = find_near_inside(prints_of(pictures), np.arange(len(pictures)), INSIDE_THRESHOLD).pairs
+    sure = looked = 0
+    for a, b, bits in zip(inside.first.tolist(), inside.second.tolist(), inside.distance.tolist(), strict=True):
+        if apart is not None and b - a != apart:
+            continue
+        if bits <= SURE:
+            sure += 1
+        elif crop_distance(seen[a], seen[b]) <= CROP_BITS:
+            looked += best_agreement(pictures[a], pictures[b]) >= AGREEMENT
+    return sure, looked
 
 
 def measure_million(rows: int, samples: int = 219) -> None:
     """The search alone, with random hashes and planted near ones."""
     generator = np.random.default_rng(0)
-    luma, edges = (generator.integers(0, 2**64, (rows, 2), dtype=np.uint64) for _ in range(2))
+    hashes = {name: generator.integers(0, 2**64, (rows, 2), dtype=np.uint64) for name in HASHES}
+    luma, edges = hashes["luma"], hashes["edges"]
     prints = Prints(
         pixels=generator.integers(0, 256, (rows, 32), dtype=np.uint8).view("V32")[:, 0],
-        luma=luma,
-        edges=edges,
+        **hashes,
         is_usable=np.ones(rows, dtype=bool),
         is_read=np.ones(rows, dtype=bool),
     )
@@ -140,15 +164,17 @@ def measure_million(rows: int, samples: int = 219) -> None:
                 edges=np.concatenate([[edges[row] ^ flips[1]], others[1]]),
             )
         )
-    started = time.perf_counter()
-    near = find_near(queries, prints)
-    say(f"{rows} rows against {samples}: near in {time.perf_counter() - started:.1f} s, {len(near.first)} pairs")
-    started = time.perf_counter()
-    exact = find_exact([prints.pixels[row].tobytes() for row in planted], prints)
-    say(f"exact in {time.perf_counter() - started:.1f} s, {len(exact.first)} pairs")
-    started = time.perf_counter()
-    inside = find_near_inside(prints, np.unique(same_groups(prints)), INSIDE_THRESHOLD)
-    say(f"inside in {time.perf_counter() - started:.1f} s, {len(inside.pairs.first)} pairs")
+    say(f"{rows} rows against {samples}")
+    searches: dict[str, Callable[[], Pairs]] = {
+        "near": lambda: find_near(queries, prints),
+        "exact": lambda: find_exact([prints.pixels[row].tobytes() for row in planted], prints),
+        "inside": lambda: find_near_inside(prints, np.unique(same_groups(prints)), INSIDE_THRESHOLD).pairs,
+    }
+    for name, search in searches.items():
+        started, used = time.perf_counter(), time.process_time()
+        found = search()
+        seconds, cpu = time.perf_counter() - started, time.process_time() - used
+        say(f"  {name:8s} {seconds:6.1f} s wall, {cpu:6.1f} CPU s, {len(found.first)} pairs")
 
 
 def measure_audit(rows: int, benchmark: Path) -> None:
@@ -163,15 +189,14 @@ def measure_audit(rows: int, benchmark: Path) -> None:
         generator = np.random.default_rng(0)
         for start in range(0, len(keys), SHARD):
             part = keys[start : start + SHARD]
-            columns = {
-                width: pa.FixedSizeBinaryArray.from_buffers(
+            columns = [
+                pa.FixedSizeBinaryArray.from_buffers(
                     pa.binary(width), len(part), [None, pa.py_buffer(generator.bytes(width * len(part)))]
                 )
-                for width in (32, 16)
-            }
-            other = pa.array([generator.bytes(16) for _ in range(len(part))], pa.binary(16))
-            values = [part, columns[32], columns[16], other, pa.array([False] * len(part))]
-            write_arrow(folder / "cache" / f"{start}.parquet", pa.table(values, schema=SCHEMA))
+                for width in (32, *(16 for _ in HASHES))
+            ]
+            values = [part, *columns, pa.array([False] * len(part))]
+            write_arrow(shard_folder(folder / "cache") / f"{start}.parquet", pa.table(values, schema=SCHEMA))
         started, used = time.perf_counter(), time.process_time()
         found = audit_manifest(manifest, benchmark, AuditOptions(cache=folder / "cache"))
         seconds, cpu = time.perf_counter() - started, time.process_time() - used
@@ -212,6 +237,7 @@ def main() -> None:
     copying = commands.add_parser("copies")
     copying.add_argument("folders", nargs="+", type=Path)
     copying.add_argument("--most", type=int, default=60, help="pictures of a folder")
+    copying.add_argument("--only", default="", help="only copies whose name holds this, for example crop")
     commands.add_parser("million").add_argument("--rows", type=int, default=1_000_000)
     auditing = commands.add_parser("audit")
     auditing.add_argument("benchmark", type=Path)
@@ -222,7 +248,7 @@ def main() -> None:
     if arguments.what == "audit":
         measure_audit(arguments.rows, arguments.benchmark)
     for folder in getattr(arguments, "folders", ()):
-        measure_copies(folder, arguments.most)
+        measure_copies(folder, arguments.most, arguments.only)
 
 
 if __name__ == "__main__":

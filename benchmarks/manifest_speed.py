@@ -104,13 +104,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--maps", type=int, default=2000)
     parser.add_argument("--diff", action="store_true", help="also compare the full manifest with itself (minutes)")
-    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--only", nargs="*", default=[], help=f"of {', '.join(SOURCES)}, maps")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for name in options.only or SOURCES:
-            measure_build(options.data, work, (name,), name)
+            if name == "maps":
+                measure_scan(work, options.maps)
+            else:
+                measure_build(options.data, work, (name,), name)
         if not options.only:
             measure_build(options.data, work, SOURCES, "all in one")
             measure_again(work, options.diff)

@@ -8,7 +8,8 @@ import typer
 from smartedit.commands.plain_errors import plain_words
 
 if TYPE_CHECKING:
-    from smartedit.data.audit import Audit, Kind
+    from smartedit.data.audit import Audit
+    from smartedit.data.overlaps import Kind
 
 ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest, or the folder it was built in.")]
 
@@ -36,6 +37,9 @@ def audit(
     threshold: Annotated[
         int | None, typer.Option(help="Differing bits of 128 up to which pictures are compared.")
     ] = None,
+    inside_looks: Annotated[
+        int | None, typer.Option(min=0, help="Pairs inside that are laid over each other at most; 1,000 by default.")
+    ] = None,
     image_model: Annotated[str | None, typer.Option(help="A model of transformers to find neighbours with.")] = None,
     similarity: Annotated[float | None, typer.Option(help="Cosine from which they count.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the fingerprints; the user's cache by default.")] = None,
@@ -47,7 +51,8 @@ def audit(
     from smartedit.data.manifest import Manifest
     from smartedit.data.progress import progress_bars
 
-    given = {"threshold": threshold, "image_model": image_model, "similarity": similarity, "cache": cache}
+    given = {"threshold": threshold, "inside_looks": inside_looks}
+    given |= {"image_model": image_model, "similarity": similarity, "cache": cache}
     try:
         opened = Manifest(manifest)
         options = AuditOptions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
@@ -70,13 +75,13 @@ def audit(
 
 
 def _kinds(*, texts: bool) -> "tuple[Kind, ...]":
-    from smartedit.data.audit import LEAKS, TEXTS
+    from smartedit.data.overlaps import LEAKS, TEXTS
 
     return (*LEAKS, *TEXTS) if texts else LEAKS
 
 
 def _print(found: "Audit") -> None:
-    from smartedit.data.audit import LEAKS, Kind
+    from smartedit.data.overlaps import LEAKS, Kind
 
     typer.echo(f"{found.rows} rows, {found.pictures} pictures, {found.samples} samples of the benchmark")
     for kind in Kind:
@@ -88,6 +93,8 @@ def _print(found: "Audit") -> None:
             typer.echo(f"    {kind.value} against the benchmark: {rows} rows{mark}")
     for kind in (Kind.EXACT, Kind.NEAR):
         typer.echo(f"    {kind.value} inside: {found.count(kind, inside=True)} pairs")
+    if found.not_looked:
+        typer.echo(f"    not laid over each other: {found.not_looked} more pairs inside (--inside-looks)")
     if found.faults:
         place, fault = next(iter(found.faults.items()))
         typer.echo(f"    not compared: {len(found.faults)} pictures, for example {place}: {fault}")
@@ -95,7 +102,7 @@ def _print(found: "Audit") -> None:
 
 def _faults(found: "Audit", leaks: int, texts: int | None, inside: int | None) -> list[str]:
     """What exceeds its limit."""
-    from smartedit.data.audit import TEXTS, Kind
+    from smartedit.data.overlaps import TEXTS, Kind
 
     pairs = found.count(Kind.EXACT, inside=True) + found.count(Kind.NEAR, inside=True)
     counted = [

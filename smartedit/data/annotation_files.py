@@ -134,6 +134,10 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
+PICKLE_FAULTS = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError)
+"""What unpickling raises besides its own error (found by damaging pickles of protocol 0 to 4)."""
+
+
 class PlainUnpickler(pickle.Unpickler):
     """Unpickles lists, dicts, texts and numbers, and refuses every class."""
 
@@ -156,6 +160,6 @@ def load_plain_pickle(path: Path) -> Any:
             continue
         except pickle.UnpicklingError as error:
             raise SourceError(f"{path}: refused, a pickle of plain values was expected ({error})") from error
-        except (OSError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        except PICKLE_FAULTS as error:
             raise SourceError(f"{path}: no readable pickle ({type(error).__name__}: {error})") from error
     raise SourceError(f"{path}: no readable pickle")

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from reason_edit.files import atomic_path
 from reason_edit.tables import write_rows
-from smartedit.data.audit import LEAKS, Audit, Kind, Overlap
+from smartedit.data.audit import Audit
 from smartedit.data.columns import SCHEMA
 from smartedit.data.manifest import MANIFEST, Manifest, ManifestError
+from smartedit.data.overlaps import LEAKS, Kind, Overlap
 from smartedit.data.row_groups import RowGroupWriter
 
 EXCLUDED = "excluded.parquet"

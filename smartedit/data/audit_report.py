@@ -8,9 +8,10 @@ from reason_edit.files import write_text
 from reason_edit.loading import ImageError, load_reason_edit, read_image
 from reason_edit.schema import EditSample
 from reason_edit.tables import write_rows
-from smartedit.data.audit import Audit, Kind, Overlap
+from smartedit.data.audit import Audit
 from smartedit.data.faults import FaultyRecordError
 from smartedit.data.manifest import Manifest
+from smartedit.data.overlaps import Kind, Overlap
 from smartedit.data.page_pictures import fill_template, picture_address
 from smartedit.data.pictures import PictureStore
 
@@ -84,6 +85,7 @@ def write_audit(audit: Audit, manifest: Manifest, benchmark: Path | None, out: P
         pictures=audit.pictures,
         plain=audit.plain,
         cut_short=audit.cut_short,
+        not_looked=audit.not_looked,
         repeated=audit.repeated,
         faults=list(audit.faults.items()),
         sections=[

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smartedit.data.fingerprints import MIRROR, Views
+from smartedit.data.fingerprints import BITS, MIRROR, Views
 
 Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
@@ -14,8 +14,9 @@ Numbers = NDArray[np.int64]
 THRESHOLD = 26
 """Bits of 128 that may differ in the nearer of the two hashes."""
 BLOCK = 16_384
+BANDS = 8
 BUCKET = 500
-PAIRS = 4_000_000
+PAIRS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,8 @@ class Prints:
         pixels: Digests, as void [N] of 32 bytes.
         luma: uint64 [N, 2].
         edges: uint64 [N, 2].
+        middle_luma: uint64 [N, 2], of the middle of each picture.
+        middle_edges: uint64 [N, 2].
         is_usable: Whether the hashes mean anything: the picture was read and is not plain.
         is_read: Whether the picture was read.
     """
@@ -33,6 +36,8 @@ class Prints:
     pixels: NDArray[np.void]
     luma: Words
     edges: Words
+    middle_luma: Words
+    middle_edges: Words
     is_usable: NDArray[np.bool_]
     is_read: NDArray[np.bool_]
 
@@ -80,6 +85,17 @@ def find_near(queries: list[Views], prints: Prints, threshold: int = THRESHOLD) 
     return _pairs(np.array([(a, b, found[a, b]) for a, b in keys], dtype=np.int64).reshape(-1, 3))
 
 
+def crop_distance(one: Views, other: Views) -> int:
+    """The fewest bits between any crop of one of two pictures and the whole other one, mirrored or not."""
+    least = BITS
+    for name in ("luma", "edges"):
+        mine, its = getattr(one, name), getattr(other, name)
+        for cut, whole in ((mine, its[:1]), (its, mine[:1])):
+            for turned in (whole, whole ^ MIRROR):
+                least = min(least, int(np.bitwise_count(cut ^ turned).sum(axis=1).min()))
+    return least
+
+
 def same_groups(prints: Prints) -> Numbers:
     """For every picture the number of the first one with the same pixels."""
     _, first, inverse = np.unique(prints.pixels, return_index=True, return_inverse=True)
@@ -97,10 +113,11 @@ class InsidePairs:
 
 
 def find_near_inside(prints: Prints, among: Numbers, threshold: int = THRESHOLD) -> InsidePairs:
-    """Near pairs among some pictures of one set, mirrored or not.
+    """Near pairs among some pictures of one set, whole or one of them cut to its middle, mirrored or not.
 
     Comparing all with all is out of reach; pictures are compared that agree in one of eight groups of 16 bits of a
-    hash. What that misses is measured (`benchmarks/audit_speed.py`).
+    hash. A crop is like the middle of its picture rather than like the whole. What that misses is measured
+    (`benchmarks/audit_speed.py`).
 
     Args:
         prints: All fingerprints.
@@ -108,22 +125,16 @@ def find_near_inside(prints: Prints, among: Numbers, threshold: int = THRESHOLD)
         threshold: As in `find_near`.
     """
     among = among[prints.is_usable[among]]
-    luma, edges = prints.luma[among], prints.edges[among]
     found: list[NDArray[np.int64]] = []
     cut_short = 0
-    for words in (luma, edges):
-        for turned in (words, words ^ MIRROR):
-            bands, others = words.view(np.uint16), turned.view(np.uint16)
-            for band in range(bands.shape[1]):
-                bucket = _Buckets(bands[:, band])
-                cut_short += bucket.count_full(others[:, band])
-                for first, second in bucket.candidates(others[:, band]):
-                    bits = np.bitwise_count(turned[first, 0] ^ words[second, 0])
-                    near = bits <= threshold
-                    first, second, bits = first[near], second[near], bits[near]
-                    bits = bits + np.bitwise_count(turned[first, 1] ^ words[second, 1])
-                    near = bits <= threshold
-                    found.append(np.stack([first[near], second[near], bits[near].astype(np.int64)], axis=1))
+    for name in ("luma", "edges"):
+        words = getattr(prints, name)[among]
+        for asked in (words, getattr(prints, f"middle_{name}")[among]):
+            for turned in (asked, asked ^ MIRROR):
+                for band in range(BANDS):
+                    buckets = _Buckets(words, turned, band)
+                    cut_short += buckets.cut_short
+                    found += buckets.near(threshold)
     rows = np.concatenate([np.empty((0, 3), dtype=np.int64), *found])
     rows = rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
     if len(rows):
@@ -134,33 +145,41 @@ def find_near_inside(prints: Prints, among: Numbers, threshold: int = THRESHOLD)
 
 
 class _Buckets:
-    """Numbers by a key of 16 bits."""
+    """Hashes sorted by one group of 16 bits, and look-ups sorted likewise, so that what is compared lies together."""
 
-    def __init__(self, keys: NDArray[np.uint16]) -> None:
-        self._order = np.argsort(keys, kind="stable")
+    def __init__(self, words: Words, turned: Words, band: int) -> None:
+        keys, asked = words.view(np.uint16)[:, band], turned.view(np.uint16)[:, band]
         counts = np.bincount(keys, minlength=1 << 16)
-        self._starts = np.cumsum(counts) - counts
-        self._counts = np.where(counts > BUCKET, 0, counts)
-        self._is_full = counts > BUCKET
+        is_full = counts > BUCKET
+        self.cut_short = int(is_full[asked].sum())
+        self._numbers, self._asked = np.argsort(keys, kind="stable"), np.argsort(asked, kind="stable")
+        asked = asked[self._asked]
+        self._starts = (np.cumsum(counts) - counts)[asked]
+        self._counts = np.where(is_full, 0, counts)[asked]
+        # The group is in one of the two words and there the same: the other word tells most strangers.
+        first, second = (1, 0) if band < BANDS // 2 else (0, 1)
+        self._words = [np.ascontiguousarray(words[self._numbers, i]) for i in (first, second)]
+        self._turned = [np.ascontiguousarray(turned[self._asked, i]) for i in (first, second)]
 
-    def count_full(self, keys: NDArray[np.uint16]) -> int:
-        """How many look-ups fall into a bucket that is too full to be compared."""
-        return int(self._is_full[keys].sum())
-
-    def candidates(self, keys: NDArray[np.uint16]) -> Iterator[tuple[Numbers, Numbers]]:
-        """Pairs (i, j), i < j, of a look-up i and a number j with the same key, some millions at a time."""
-        counts = self._counts[keys]
-        ends = np.cumsum(counts)
+    def near(self, threshold: int) -> Iterator[NDArray[np.int64]]:
+        """Rows (i, j, bits), i < j, of two numbers that share the group and differ in few bits."""
+        ends = np.cumsum(self._counts)
         start = 0
-        while start < len(keys):
+        while start < len(ends):
             before = ends[start - 1] if start else 0
             stop = max(int(np.searchsorted(ends, before + PAIRS, side="right")), start + 1)
-            part = counts[start:stop]
-            first = np.repeat(np.arange(start, stop), part)
-            within = np.arange(len(first)) - np.repeat(np.cumsum(part) - part, part)
-            second = self._order[self._starts[keys[first]] + within]
-            ordered = first < second
-            yield first[ordered], second[ordered]
+            counts = self._counts[start:stop]
+            asked = np.repeat(np.arange(start, stop), counts)
+            shift = self._starts[start:stop] - (np.cumsum(counts) - counts)
+            other = np.arange(len(asked)) + np.repeat(shift, counts)
+            bits = np.bitwise_count(self._turned[0][asked] ^ self._words[0][other])
+            kept = np.flatnonzero(bits <= threshold)
+            asked, other, bits = asked[kept], other[kept], bits[kept]
+            bits = bits + np.bitwise_count(self._turned[1][asked] ^ self._words[1][other])
+            one, two = self._asked[asked], self._numbers[other]
+            kept = np.flatnonzero((bits <= threshold) & (one != two))
+            one, two = one[kept], two[kept]
+            yield np.stack([np.minimum(one, two), np.maximum(one, two), bits[kept].astype(np.int64)], axis=1)
             start = stop
 
 

@@ -1,11 +1,16 @@
-"""Fingerprints of a manifest's pictures, computed once and kept on disk by file, size and time of change."""
+"""Fingerprints of a manifest's pictures, computed once and kept on disk by file, size and times of change.
+
+Reading every picture to know whether it is the one of last time would cost nearly what hashing it again costs. The time
+that a program can set (of the content) and the one that only the system sets (of the file's entry) stand in the key, so
+that a picture which is replaced by another of the same size and time is noticed too.
+"""
 
 import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +27,12 @@ from smartedit.data.fingerprints import VERSION, Fingerprint, fingerprint
 from smartedit.data.manifest import Manifest
 from smartedit.data.pictures import PictureStore
 
+HASHES = ("luma", "edges", "middle_luma", "middle_edges")
 SCHEMA = pa.schema(
-    {"key": pa.string(), "pixels": pa.binary(32), "luma": pa.binary(16), "edges": pa.binary(16), "is_plain": pa.bool_()}
+    {"key": pa.string(), "pixels": pa.binary(32), **dict.fromkeys(HASHES, pa.binary(16)), "is_plain": pa.bool_()}
 )
 SHARD = 2048
+TOGETHER = 1 << 19
 WORKERS = 2
 REF_FIELDS = ("storage", "path", "member", "row", "column")
 
@@ -96,9 +103,10 @@ def read_fingerprints(pictures: PictureTable, data_root: Path, cache: Path, prog
     Args:
         pictures: Which.
         data_root: The folder that their paths are relative to.
-        cache: Folder of the cache; several manifests may share it.
+        cache: Folder of caches; several manifests may share it.
         progress: Told how many are computed.
     """
+    cache = shard_folder(cache)
     keys = _keys(pictures.refs, Path(os.path.abspath(data_root)))
     stored = _stored(cache, keys)
     places = pc.index_in(keys, value_set=stored.column("key").combine_chunks())
@@ -114,13 +122,17 @@ def read_fingerprints(pictures: PictureTable, data_root: Path, cache: Path, prog
     return Read(
         prints=Prints(
             pixels=_bytes(taken.column("pixels"), "V32"),
-            luma=_bytes(taken.column("luma"), "<u8").reshape(-1, 2),
-            edges=_bytes(taken.column("edges"), "<u8").reshape(-1, 2),
+            **{name: _bytes(taken.column(name), "<u8").reshape(-1, 2) for name in HASHES},
             is_usable=is_read & ~is_plain,
             is_read=is_read,
         ),
         faults=faults,
     )
+
+
+def shard_folder(cache: Path) -> Path:
+    """Where the fingerprints of this version lie in a folder of caches."""
+    return cache / f"pictures-{VERSION}"
 
 
 def _t() -> Iterator[tuple[str, pa.DataType]]:
@@ -152,16 +164,21 @@ def _stamp(path: str) -> str:
     try:
         status = os.stat(path)
     except OSError:
-        return f"{VERSION}\0{path}\0absent"
-    return f"{VERSION}\0{path}\0{status.st_size}\0{status.st_mtime_ns}"
+        return f"{path}\0absent"
+    return f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}"
 
 
 def _stored(cache: Path, keys: pa.Array) -> pa.Table:
     """What the cache holds of these keys."""
-    found = [SCHEMA.empty_table()]
-    for path in sorted(cache.glob("*.parquet")):
-        table = pq.read_table(path, schema=SCHEMA)
-        found.append(table.filter(pc.is_in(table.column("key"), value_set=keys)))
+    found, pending, count = [SCHEMA.empty_table()], [SCHEMA.empty_table()], 0
+    paths = sorted(cache.glob("*.parquet"))
+    for path in paths:
+        pending.append(pq.read_table(path, schema=SCHEMA))
+        count += len(pending[-1])
+        if count >= TOGETHER or path == paths[-1]:  # each look-up makes a table of all keys first
+            table = pa.concat_tables(pending)
+            found.append(table.filter(pc.is_in(table.column("key"), value_set=keys)))
+            pending, count = [], 0
     table = pa.concat_tables(found)
     firsts = np.unique(np.asarray(pc.index_in(table.column("key"), value_set=keys)), return_index=True)[1]
     return table.take(pa.array(firsts)) if len(firsts) < len(table) else table
@@ -195,15 +212,7 @@ def _compute(
                 if isinstance(result, str):
                     faults[number] = result
                     continue
-                rows.append(
-                    {
-                        "key": keys[number].as_py(),
-                        "pixels": result.pixels,
-                        "luma": result.luma,
-                        "edges": result.edges,
-                        "is_plain": result.is_plain,
-                    }
-                )
+                rows.append({"key": keys[number].as_py(), **asdict(result)})
             progress("pictures", start + len(part), len(missing))
             if rows:
                 table = pa.Table.from_pylist(rows, schema=SCHEMA)

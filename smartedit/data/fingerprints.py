@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 BITS = 128
-VERSION = "1"
+VERSION = "2"
 """Changes with the meaning of the hashes, so that stored ones are not compared with others."""
 SIDE, CELLS = 128, 32
 CROP = 0.05
+BOXES = (
+    (0.0, 0.0, 1.0, 1.0),
+    (CROP / 2, CROP / 2, 1 - CROP / 2, 1 - CROP / 2),
+    *((x, y, x + 1 - CROP, y + 1 - CROP) for x, y in itertools.product((0.0, CROP), (0.0, CROP))),
+)
+"""A picture's views, in shares of its sides: whole, its middle, and its corners."""
 PLAIN = 2.0
 """Standard deviation of the brightness, of 255, below which a picture has no content to be recognized by."""
 
@@ -45,12 +51,16 @@ class Fingerprint:
         pixels: SHA-256 of its size and its RGB pixels.
         luma: Hash of the brightness, 16 bytes.
         edges: Hash of the edges, 16 bytes.
+        middle_luma: Hash of the brightness of the middle, cut by 5 % of both sides: what crops of the picture are like.
+        middle_edges: Hash of the edges of the middle.
         is_plain: Whether the picture is of one shade, so that its hashes mean nothing.
     """
 
     pixels: bytes
     luma: bytes
     edges: bytes
+    middle_luma: bytes
+    middle_edges: bytes
     is_plain: bool
 
 
@@ -68,17 +78,27 @@ def fingerprint(picture: "Image.Image") -> Fingerprint:
     digest = hashlib.sha256(f"{picture.width}x{picture.height}:".encode())
     digest.update(picture.tobytes())
     luma, edges, is_plain = _hashes(picture, (0, 0, picture.width, picture.height))
-    return Fingerprint(pixels=digest.digest(), luma=luma.tobytes(), edges=edges.tobytes(), is_plain=is_plain)
+    middle_luma, middle_edges, _ = _hashes(picture, _part(picture, *BOXES[1]))
+    return Fingerprint(
+        pixels=digest.digest(),
+        luma=luma.tobytes(),
+        edges=edges.tobytes(),
+        middle_luma=middle_luma.tobytes(),
+        middle_edges=middle_edges.tobytes(),
+        is_plain=is_plain,
+    )
 
 
 def views(picture: "Image.Image") -> Views:
     """The hashes of the whole picture, of its middle, and of its corners, each cut by 5 % of both sides."""
     picture = picture.convert("RGB")
-    width, height = picture.size
-    corners = [(CROP / 2, CROP / 2), *itertools.product((0.0, CROP), (0.0, CROP))]
-    boxes = [(0.0, 0.0, 1.0, 1.0), *((x, y, x + 1 - CROP, y + 1 - CROP) for x, y in corners)]
-    found = [_hashes(picture, (x0 * width, y0 * height, x1 * width, y1 * height)) for x0, y0, x1, y1 in boxes]
+    found = [_hashes(picture, _part(picture, *box)) for box in BOXES]
     return Views(luma=np.stack([luma for luma, _, _ in found]), edges=np.stack([edges for _, edges, _ in found]))
+
+
+def _part(picture: "Image.Image", x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+    """A box in shares of a picture's sides as a box in pixels."""
+    return x0 * picture.width, y0 * picture.height, x1 * picture.width, y1 * picture.height
 
 
 def planes(picture: "Image.Image", box: tuple[float, float, float, float]) -> NDArray[np.float32]:

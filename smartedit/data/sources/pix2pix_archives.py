@@ -16,6 +16,10 @@ Listed = list[tuple[str, list[str]]]
 """Prompt names with the seeds of their pairs."""
 
 
+LARGEST_PROMPT = 1 << 24
+"""Bytes of an unpacked prompt.json; a small archive can unpack to more than the memory holds."""
+
+
 class PairStore(Protocol):
     """Prompt folders, wherever they lie."""
 
@@ -165,6 +169,11 @@ class Zips:
         if "prompt.json" not in self._files(name):
             raise FaultyRecordError(Reason.MISSING_ANNOTATION, f"{name} has no prompt.json")
         number, member = self._files(name)["prompt.json"]
+        size = self._archives[number].getinfo(member).file_size
+        if size > LARGEST_PROMPT:
+            raise FaultyRecordError(
+                Reason.BAD_ARCHIVE, f"{member}: would unpack to {size} bytes, too many for a prompt"
+            )
         try:
             content = self._archives[number].read(member)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:

@@ -47,7 +47,10 @@ def test_even_a_harmless_class_is_refused(tmp_path: Path) -> None:
         load_plain_pickle(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x02](", b"no pickle", pickle.dumps(RECORDS)[:-20]])
+ENDLESS_FRAME = b"\x80\x04\x95" + b"\xff" * 8 + b"."
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02](", b"no pickle", pickle.dumps(RECORDS)[:-20], ENDLESS_FRAME])
 def test_broken_pickle(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "refs.p"
     path.write_bytes(content)
@@ -72,7 +75,7 @@ def test_json_in_no_known_encoding(tmp_path: Path) -> None:
     assert error.value.reason is Reason.BAD_ENCODING
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"a": }', b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": }', b"[" * 100_000, b"1" * 5000])
 def test_broken_json(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
@@ -97,7 +100,9 @@ def test_array_is_read_the_same_in_blocks_of_any_size(
     assert list(iter_json_array(path)) == []
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1, 2", '[{"a": 1}, {"b"', "[1 2]", "[1,,2]", '{"a": [1]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1, 2", '[{"a": 1}, {"b"', "[1 2]", "[1,,2]", '{"a": [1]}', f"[{'1' * 5000}]"]
+)
 def test_what_is_no_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     monkeypatch.setattr(annotation_files, "BLOCK", 3)
     path = tmp_path / "a.json"

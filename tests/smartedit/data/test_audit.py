@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,26 @@ def test_fingerprints_are_read_from_the_cache(folder: Path, monkeypatch: pytest.
         audit_manifest(manifest, None, options)
 
 
+def test_a_picture_is_read_again_when_another_of_its_size_and_time_takes_its_place(tmp_path: Path) -> None:
+    root = tmp_path / "SyntheticData"
+    root.mkdir()
+    for name, seed in {"a": 1, "b": 2}.items():
+        scene(seed).save(root / f"{name}.bmp")
+    pair = {"origin_img_path": "a.bmp", "target_img_path": "b.bmp", "instruction": ["do"]}
+    (root / "SyntheticData_info_new.json").write_text(json.dumps({"0000": pair, "0001": pair}))
+    (tmp_path / "sources.toml").write_text('[sources.synthetic]\nroot = "SyntheticData"\n')
+    config = load_tree(ManifestConfig, source=tmp_path / "sources.toml")
+    manifest = Manifest(build_manifest(config, tmp_path / "out", data_root=tmp_path).manifest)
+    options = AuditOptions(cache=tmp_path / "cache")
+    assert audit_manifest(manifest, None, options).count(Kind.EXACT, inside=True) == 0
+    before = (root / "b.bmp").stat()
+    shutil.copy(root / "a.bmp", root / "b.bmp")
+    os.utime(root / "b.bmp", ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = (root / "b.bmp").stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert audit_manifest(manifest, None, options).count(Kind.EXACT, inside=True) == 1
+
+
 def test_unreadable_pictures_are_named_and_not_kept(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "SyntheticData", tmp_path / "SyntheticData")
     (tmp_path / "SyntheticData/3.png").write_bytes(b"no picture")
@@ -180,6 +201,37 @@ def test_copies_inside_are_pairs_but_source_and_target_of_a_row_are_none(tmp_pat
         "synthetic/0001",
         "synthetic/0003",
     ]
+
+
+def test_crops_inside_are_found_by_a_second_look_and_strangers_are_not(tmp_path: Path) -> None:
+    root = tmp_path / "SyntheticData"
+    root.mkdir()
+    shown = {f"whole{n}": scene(n) for n in range(8)} | {f"stranger{n}": scene(50 + n) for n in range(8)}
+    for n in range(8):
+        width, height = shown[f"whole{n}"].size
+        x, y = (n % 3) * 4, (n // 3) * 3
+        shown[f"crop{n}"] = shown[f"whole{n}"].crop((x, y, x + round(0.95 * width), y + round(0.95 * height)))
+    pairs = {}
+    for number, (name, picture) in enumerate(shown.items()):
+        picture.save(root / f"{name}.png")
+        Image.new("RGB", (20, 20), "teal").save(root / "plain.png")
+        paths = {"origin_img_path": f"{name}.png", "target_img_path": "plain.png"}
+        pairs[f"{number:04d}"] = {**paths, "instruction": ["do"], "category": name}
+    (root / "SyntheticData_info_new.json").write_text(json.dumps(pairs))
+    (tmp_path / "sources.toml").write_text('[sources.synthetic]\nroot = "SyntheticData"\n')
+    config = load_tree(ManifestConfig, source=tmp_path / "sources.toml")
+    manifest = Manifest(build_manifest(config, tmp_path / "out", data_root=tmp_path).manifest)
+
+    def found(looks: int) -> tuple[set[tuple[str | None, str | None]], int]:
+        audit = audit_manifest(manifest, None, AuditOptions(cache=tmp_path / "cache", inside_looks=looks))
+        names = [row.category for row in manifest.examples()]
+        return {(names[o.row], names[o.other_row or 0]) for o in audit.overlaps}, audit.not_looked
+
+    pairs_found, left_out = found(1000)
+    assert pairs_found <= {(f"whole{n}", f"crop{n}") for n in range(8)} and left_out == 0
+    assert len(pairs_found) >= 6  # the others share no 16 bits in a row with their picture
+    without, left_out = found(0)
+    assert without < pairs_found and left_out >= len(pairs_found) - len(without)
 
 
 def test_mirroring_turns_known_bits() -> None:
@@ -235,17 +287,24 @@ def test_near_search_by_buckets_misses_nothing_that_shares_a_band() -> None:
     luma, edges = (generator.integers(0, 2**64, (4000, 2), dtype=np.uint64) for _ in range(2))
     luma[3999] = luma[17] ^ np.array([0b111, 0], dtype=np.uint64)
     edges[2000] = edges[5] ^ MIRROR
+    middle = luma.copy()
+    middle[1000] = luma[2] ^ MIRROR
+    middle[30] = luma[40] ^ np.array([0, 0b1], dtype=np.uint64)
     prints = Prints(
         pixels=np.zeros(4000, dtype="V32"),
         luma=luma,
         edges=edges,
+        middle_luma=middle,
+        middle_edges=edges,
         is_usable=np.ones(4000, dtype=bool),
         is_read=np.ones(4000, dtype=bool),
     )
     inside = find_near_inside(prints, np.arange(4000), 12)
     assert list(zip(inside.pairs.first, inside.pairs.second, inside.pairs.distance, strict=True)) == [
+        (2, 1000, 0),
         (5, 2000, 0),
         (17, 3999, 3),
+        (30, 40, 1),
     ]
     assert inside.cut_short == 0
     picture = scene(9)

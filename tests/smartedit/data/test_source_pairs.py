@@ -144,6 +144,7 @@ def test_every_fault_of_archives_has_its_reason(folders: Path, tmp_path: Path) -
         file.writestr("0000501/prompt.json", "{")
         file.writestr("0000502/1_0.jpg", b"x")
         file.writestr("0000503/prompt.json", '{"edit": "' + "x" * 500 + '"}')
+        file.writestr("0000504/prompt.json", " " * (1 << 24) + '{"edit": "x"}', zipfile.ZIP_DEFLATED)
     content = bytearray((root / "shard-02.zip").read_bytes())
     position = content.find(b"x" * 100)
     content[position] = ord("y")
@@ -156,6 +157,7 @@ def test_every_fault_of_archives_has_its_reason(folders: Path, tmp_path: Path) -
         "0000501": Reason.BAD_JSON,
         "0000502": Reason.MISSING_ANNOTATION,
         "0000503": Reason.BAD_ARCHIVE,
+        "0000504": Reason.BAD_ARCHIVE,
     }
 
 
