@@ -194,8 +194,10 @@ class CaptionDataset(Dataset[CaptionRow]):
     def _encode(self, words: str, phrasing: int) -> tuple[int, list[int]]:
         """The length of a request, and the tokens of request and answer."""
         asked = self.prompts.phrasings[phrasing].request.replace(INSTRUCTION_SLOT, f'"{words}"')
+        # One of the authors' phrasings names the caption in its answer too; their code leaves a literal "[cap]" there.
+        answer = self.prompts.answer(self.layout.num_img_tokens, phrasing).replace(INSTRUCTION_SLOT, f'"{words}"')
         request = f"{self.prompts.system} USER: {asked} ASSISTANT:"
-        text = f"{request} {self.prompts.answer(self.layout.num_img_tokens, phrasing)}"
+        text = f"{request} {answer}"
         first = [] if self.layout.bos is None else [self.layout.bos]
         encoded: list[list[int]] = self.tokenizer([request, text], add_special_tokens=False).input_ids
         return len(first) + len(encoded[0]), [*first, *encoded[1], self.layout.eos]

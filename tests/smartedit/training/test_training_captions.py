@@ -16,7 +16,7 @@ from smartedit.data.build import build_manifest
 from smartedit.data.decoding import DecodingError
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture
-from smartedit.model.prompts import PromptError, read_prompts
+from smartedit.model.prompts import Phrasing, PromptError, Prompts, read_prompts
 from smartedit.model.tokenizer import add_img_tokens, load_tokenizer
 from smartedit.training.captions import CaptionDataset, caption_sources
 from tests.benchmark.tiny_pipeline import tiny_tokenizer
@@ -121,6 +121,14 @@ def test_too_long_a_caption_is_halved_for_both_encoders(dataset: CaptionDataset,
     none = CaptionDataset(dataset.manifest, dataset.mixture, length=1, max_tokens=60, **tokens)
     with pytest.raises(PromptError, match="without a caption, over 60"):
         none[0]
+
+
+def test_an_answer_that_names_the_caption_gets_it(dataset: CaptionDataset, tokens: dict[str, Any]) -> None:
+    prompts = Prompts(system="S", phrasings=(Phrasing(request="Draw [cap].", answer="Here is [cap] [img]."),))
+    named = CaptionDataset(dataset.manifest, ["cc12m"], length=1, prompts=prompts, **tokens)
+    row = named.assemble("x/0", "a red apple", 0)
+    text = dataset.tokenizer.decode(row.input_ids)
+    assert text.count('"a red apple"') == 2 and "[cap]" not in text
 
 
 def test_a_mixture_can_weigh_the_sources(manifest: Manifest, tokens: dict[str, Any]) -> None:
