@@ -7,6 +7,7 @@ from typing import Any
 from smartedit.config.model import ModelConfig
 from smartedit.config.training import StageName, TrainingConfig, load_training_config
 from smartedit.training.train import train
+from tests.tiny import TINY
 
 SETTINGS = (
     "training.steps=6",
@@ -42,4 +43,4 @@ class TinyStages:
 
 
 def settings(stage: str, *overrides: str) -> TrainingConfig:
-    return load_training_config(StageName(stage), "miniature", [*SETTINGS, *overrides])
+    return load_training_config(StageName(stage), TINY, [*SETTINGS, *overrides])
