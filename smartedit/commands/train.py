@@ -1,6 +1,6 @@
 """`smartedit train`: trains one stage, and goes on with it where it was interrupted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smartedit.commands.plain_errors import plain_words
+from smartedit.commands.train_defaults import drawn_manifest, starting_point
 from smartedit.config.loading import ConfigError, parse_override
-from smartedit.config.model import load_model_config
-from smartedit.config.training import StageName, load_training_config
+from smartedit.config.model import ModelConfig, load_model_config
+from smartedit.config.training import StageName, TrainingConfig, load_training_config
 
 if TYPE_CHECKING:
     from smartedit.training.journal import Progress as Step
@@ -18,49 +19,83 @@ if TYPE_CHECKING:
 
 def train(
     stage: Annotated[StageName, typer.Argument(help="align, joint, full, or baseline for an InstructPix2Pix editor.")],
-    manifest: Annotated[Path, typer.Option(help="The manifest, or the folder that it was built in.")],
-    start: Annotated[
-        Path, typer.Option(help="The pipeline's folder to start from: the RUN/model of the stage before.")
-    ],
-    run: Annotated[Path, typer.Option(help="The run's folder; the trained pipeline will be RUN/model.")],
     preset: Annotated[str, typer.Option("--preset", "--config", help="A preset's name or a TOML file.")] = "miniature",
+    start: Annotated[
+        str | None,
+        typer.Option(help="What to start from: RUN/model of the stage before, or the preset's weights if left out."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="What to train on; small drawn data, made in the cache, if left out.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder, runs/train-STAGE if left out; the result is RUN/model.")
+    ] = None,
     text_encoder: Annotated[
-        Path | None, typer.Option(help="For align: CLIP's text model, with its tokenizer in the same folder.")
+        Path | None, typer.Option(help="For align: CLIP's text model with its tokenizer, or a pipeline that has both.")
     ] = None,
     mixture: Annotated[
-        str | None,
-        typer.Option(help="Which rows are drawn how often: a preset or a TOML file; the preset's if left out."),
+        str | None, typer.Option(help="Which rows how often: a preset or a TOML file; the stage's own if left out.")
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="training.KEY=VALUE or model.KEY=VALUE.")
     ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Print the memory of a GPU, and train nothing.")] = False,
+    gpus: Annotated[int, typer.Option(min=1, help="For --estimate: GPUs.")] = 1,
+    sharding: Annotated[str, typer.Option(help="For --estimate: none, zero2 or fsdp.")] = "none",
+    tokens: Annotated[int | None, typer.Option(min=1, help="For --estimate: tokens of a row.")] = None,
 ) -> None:
     """Train a stage; the same command goes on where it was interrupted, with the same numbers."""
-    with plain_words(), _shown(stage) as show:
-        ours, models = [], []
-        for override in overrides or []:
-            section = parse_override(override)[0][0]
-            if section not in {"training", "model"}:
-                raise ConfigError(f"--set {override!r}: settings start with training. or model.")
-            (models if section == "model" else ours).append(override)
+    with plain_words():
+        ours, models = _sorted(overrides or [])
         training = load_training_config(stage, preset, ours)
         model = load_model_config(preset, models)
+        if estimate:
+            _print_estimate(stage, model, training, gpus, sharding, tokens)
+            return
         from smartedit.inference.loading import quiet_libraries
         from smartedit.training.train import train as train_stage
 
         quiet_libraries()
-        folder = train_stage(
-            stage,
-            start=start,
-            manifest=manifest,
-            run=run,
-            model=model,
-            training=training,
-            text_encoder=text_encoder,
-            mixture=mixture,
-            on_step=show,
-        )
+        place = starting_point(start, stage, model)
+        if manifest is None:
+            manifest = drawn_manifest(model.sampling.image_size, lambda text: typer.echo(text, err=True))
+        with _shown(stage) as show:
+            folder = train_stage(
+                stage,
+                start=place,
+                manifest=manifest,
+                run=run or Path("runs") / f"train-{stage.value}",
+                model=model,
+                training=training,
+                text_encoder=text_encoder,
+                mixture=mixture,
+                on_step=show,
+            )
     typer.echo(f"wrote {folder}")
+
+
+def _sorted(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Settings of the stage and of the model."""
+    ours: list[str] = []
+    models: list[str] = []
+    for override in overrides:
+        section = parse_override(override)[0][0]
+        if section not in {"training", "model"}:
+            raise ConfigError(f"--set {override!r}: settings start with training. or model.")
+        (models if section == "model" else ours).append(override)
+    return ours, models
+
+
+def _print_estimate(
+    stage: StageName, model: ModelConfig, training: TrainingConfig, gpus: int, sharding: str, tokens: int | None
+) -> None:
+    from smartedit.training.estimate import estimate, format_estimate
+    from smartedit.training.memory_lines import Sharding
+
+    if sharding not in set(Sharding):
+        raise ConfigError(f"--sharding {sharding}: there are {', '.join(Sharding)}")
+    found = estimate(stage, model=model, training=training, num_gpus=gpus, sharding=Sharding(sharding), tokens=tokens)
+    typer.echo(format_estimate(found))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusionInstructPix2PixPipeline
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -16,10 +17,14 @@ from smartedit.data.examples import Task
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture, MixtureError
 from smartedit.model.text import encode_text
+from smartedit.seeding import torch_generators
 from smartedit.training.dataset import signed
 from smartedit.training.decoded_rows import DecodedRows
 from smartedit.training.losses import Draws, Seen, diffusion_loss, dropped_conditions, noised_latents
 from smartedit.training.trainee import Latents
+
+VALIDATION_STEPS = 20
+"""Denoising steps of the edits that are shown while it trains."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +164,15 @@ class BaselineTrainee:
     def train_mode(self) -> None:
         """The UNet; the rest is frozen."""
         self.module.train()
+
+    def edit(self, image: Image.Image, instruction: str, seed: int) -> Image.Image:
+        """Edit a picture with the weights of this moment."""
+        self.module.eval()
+        self.pipeline.set_progress_bar_config(disable=True)
+        edited: Image.Image = self.pipeline(
+            instruction, image=image, num_inference_steps=VALIDATION_STEPS, generator=torch_generators([seed])
+        ).images[0]
+        return edited
 
     def save(self, folder: Path) -> None:
         """The pipeline with the trained UNet."""

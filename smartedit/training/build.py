@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, StableDiffusionInstructPix2PixPipeline
+from PIL import Image
 from torch import Tensor, nn
 
 from smartedit.config.model import ModelConfig
@@ -43,11 +44,13 @@ class BuiltStage:
         frozen: Modules outside the trained one.
         encoders: Makes the frozen encoders whose results can be kept: autoencoder, and image encoder or None; None
             where there are none.
+        shown: Rows of which edits are made while it trains, and what makes them; None where there are none.
     """
 
     trainee: Trainee
     frozen: tuple[nn.Module, ...]
     encoders: Callable[[], tuple[Encoder, Encoder | None]] | None
+    shown: tuple[DecodedRows, Callable[[Image.Image, str, int], Image.Image]] | None = None
 
 
 def build_trainee(
@@ -138,7 +141,10 @@ def _align(
         )
     from transformers import CLIPTextModel
 
-    clip = CLIPTextModel.from_pretrained(text_encoder).requires_grad_(False).eval()
+    folder, words = text_encoder, text_encoder
+    if (text_encoder / "text_encoder").is_dir():
+        folder, words = text_encoder / "text_encoder", text_encoder / "tokenizer"
+    clip = CLIPTextModel.from_pretrained(folder).requires_grad_(False).eval()
     queries = pipeline.qformer.config.num_queries
     if clip.config.hidden_size != pipeline.qformer.config.hidden_size:
         raise StageError(
@@ -152,7 +158,7 @@ def _align(
         tokenizer=pipeline.tokenizer,
         layout=pipeline.layout,
         prompts=_caption_prompts(model),
-        text_tokenizer=load_tokenizer(text_encoder),
+        text_tokenizer=load_tokenizer(words),
         num_queries=queries,
         length=LAST,
         max_tokens=model.mllm.max_text_tokens,
@@ -218,7 +224,7 @@ def _edit(
             vision = Encoder(encode=lambda pixels: mllm.look(pixels)[0], digest=digest)
         return autoencoder_of(vae), vision
 
-    return BuiltStage(trainee=trainee, frozen=(vae,), encoders=encoders)
+    return BuiltStage(trainee=trainee, frozen=(vae,), encoders=encoders, shown=(rows.decoded, trainee.edit))
 
 
 def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: TrainingConfig) -> BuiltStage:
@@ -241,7 +247,12 @@ def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: Tra
         latents=latents_of(vae, side, scheduler),
         training=training,
     )
-    return BuiltStage(trainee=trainee, frozen=(vae, text_encoder), encoders=lambda: (autoencoder_of(vae), None))
+    return BuiltStage(
+        trainee=trainee,
+        frozen=(vae, text_encoder),
+        encoders=lambda: (autoencoder_of(vae), None),
+        shown=(trainee.rows.decoded, trainee.edit),
+    )
 
 
 def autoencoder_of(vae: Any) -> Encoder:

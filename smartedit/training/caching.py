@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from reason_edit.files import atomic_path
 from smartedit.training.losses import Seen
 
 logger = logging.getLogger(__name__)
@@ -169,8 +169,17 @@ class EncoderCache:
         if self._size + len(content) > self.limit:
             return
         self._size += len(content)
-        with atomic_path(self._path(kind, key)) as temporary:
+        path = self._path(kind, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not flushed to disk, which would take longer than the encoder: what a power cut damages is computed anew.
+        temporary = path.with_name(f".{key}.tmp-{os.getpid()}")
+        try:
             temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            self.limit = 0
+            logger.warning("%s: %s; nothing more is kept", path, error)
 
 
 def _size(folder: Path) -> int:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor, nn
 
 from smartedit.config.training import TrainingConfig
 from smartedit.inference.pipeline import SmartEditPipeline
+from smartedit.seeding import torch_generators
 from smartedit.training.dataset import ManifestDataset
 from smartedit.training.losses import Draws, EditBatch, Seen, count_labels, edit_losses, img_token_targets
 from smartedit.training.stages import to_train_mode
@@ -64,6 +66,14 @@ class EditTrainee:
     def train_mode(self) -> None:
         """Dropout in LoRA and the QFormer."""
         to_train_mode(self.module, self.trained)
+
+    def edit(self, image: Image.Image, instruction: str, seed: int) -> Image.Image:
+        """Edit a picture with the weights of this moment."""
+        self.module.eval()
+        self.pipeline.readings.clear()
+        self.pipeline.set_progress_bar_config(disable=True)
+        edited: Image.Image = self.pipeline(image, instruction, generator=torch_generators([seed])).images[0]
+        return edited
 
     def save(self, folder: Path) -> None:
         """The pipeline with what was trained."""

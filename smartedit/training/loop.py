@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
@@ -32,14 +32,28 @@ class DivergedError(ValueError):
     """A loss or gradient is no number; names the step and the rows."""
 
 
+class ShardingError(ValueError):
+    """The processes share weights or optimizer states in a way that checkpoints and token rows do not follow yet."""
+
+
 def build_accelerator(training: TrainingConfig) -> Accelerator:
-    """The processes and the precision of a run; the devices are those that `accelerate launch` gives."""
+    """The processes and the precision of a run; the devices are those that `accelerate launch` gives.
+
+    Raises:
+        ShardingError: The processes share weights (FSDP) or optimizer states (DeepSpeed).
+    """
     # accelerate keeps one state a process and refuses another precision; a process may train several stages.
     AcceleratorState._reset_state()
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision="bf16" if training.mixed_precision is Precision.BFLOAT16 else "no",
         gradient_accumulation_steps=training.gradient_accumulation,
     )
+    if accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+        raise ShardingError(
+            f"accelerate's {accelerator.distributed_type.value} is not supported: checkpoints hold whole weights and "
+            "states, and the old token rows are kept by gradient hooks; launch with multi-gpu.yaml"
+        )
+    return accelerator
 
 
 @dataclass(kw_only=True)
@@ -75,7 +89,6 @@ class Loop:
         settings, accelerator = self.training, self.accelerator
         state = self.checkpoints.newest()
         first = 0 if state is None else state.step
-        parameters = list(self.trainee.trained.values())
         if state is not None:
             self._put_back(state.weights)
         optimizer = torch.optim.AdamW(
@@ -90,6 +103,7 @@ class Loop:
             num_warmup_steps=settings.warmup_steps,
             num_training_steps=settings.steps,
         )
+        parameters = list(self.trainee.trained.values())
         ema = EMAModel(parameters, decay=settings.ema_decay) if settings.ema_decay else None
         if state is not None:
             optimizer.load_state_dict(state.optimizer)
@@ -121,7 +135,7 @@ class Loop:
             if last or (step + 1) % settings.checkpoint_every == 0:
                 self._save(step + 1, optimizer, schedule, ema)
             if self.validate and settings.validate_every and (last or (step + 1) % settings.validate_every == 0):
-                with _averaged(ema, parameters):
+                with _averaged(ema, parameters), accelerator.autocast():
                     self._on_first(lambda step=step: self.validate(step + 1))  # type: ignore[misc]
                 self.trainee.train_mode()
         with _averaged(ema, parameters):

@@ -19,10 +19,11 @@ from smartedit.training.journal import Journal, Progress
 from smartedit.training.loop import Loop, build_accelerator
 from smartedit.training.saving import CheckpointFolder, Identity
 from smartedit.training.trainee import Trainee
+from smartedit.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-MODEL, CHECKPOINTS, CONFIG = "model", "checkpoints", "config.json"
+MODEL, CHECKPOINTS, CONFIG, SAMPLES = "model", "checkpoints", "config.json", "samples"
 CACHE = ".encoded"
 
 _FREE = {
@@ -50,7 +51,7 @@ def train(
         stage: Which.
         start: The pipeline to start from: SmartEdit's, or an InstructPix2Pix pipeline of diffusers for `baseline`.
         manifest: What to train on.
-        run: The run's folder: `model`, `checkpoints`, `metrics.jsonl`, `config.json`.
+        run: The run's folder: `model`, `checkpoints`, `samples`, `metrics.jsonl`, `config.json`.
         model: Settings of the model: LoRA and BIM where `start` has none yet, prompts, lengths.
         training: Settings of the stage.
         text_encoder: CLIP's text model with its tokenizer, for `align`.
@@ -104,6 +105,7 @@ def train(
             on_step=on_step,
         ),
         cache=cache,
+        validate=_validation(built, run, training),
     )
     aside = run / f".{MODEL}.tmp-{os.getpid()}"
     loop.run(aside)
@@ -134,6 +136,13 @@ def _described(stage: StageName, start: Path, manifest: Path, model: ModelConfig
         "model": asdict(model),
     }
     return json.dumps(content, indent=1) + "\n"
+
+
+def _validation(built: Any, run: Path, training: TrainingConfig) -> Validation | None:
+    if built.shown is None:
+        return None
+    rows, edit = built.shown
+    return Validation(rows=rows, edit=edit, count=training.validation_samples, folder=run / SAMPLES)
 
 
 def _cache(built: Any, manifest: Path, training: TrainingConfig) -> EncoderCache | None:
