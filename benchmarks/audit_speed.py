@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image, ImageEnhance, ImageOps
 
 from reason_edit.tables import write_arrow
@@ -23,9 +24,8 @@ from smartedit.data.audit import AuditOptions, audit_manifest
 from smartedit.data.audit_inside import CROP_BITS, SURE
 from smartedit.data.audit_work import INSIDE_THRESHOLD
 from smartedit.data.columns import SCHEMA as MANIFEST_SCHEMA
-from smartedit.data.columns import examples_to_batch
+from smartedit.data.columns import columns_to_batch
 from smartedit.data.duplicates import Pairs, Prints, crop_distance, find_exact, find_near, find_near_inside, same_groups
-from smartedit.data.examples import ImageRef, Storage, Task, TrainingExample
 from smartedit.data.fingerprint_cache import HASHES, SCHEMA, SHARD, _keys, find_pictures_of, shard_folder
 from smartedit.data.fingerprints import Views, fingerprint, views
 from smartedit.data.manifest import Manifest
@@ -206,25 +206,35 @@ def measure_audit(rows: int, benchmark: Path) -> None:
 
 def write_manifest(folder: Path, rows: int) -> None:
     """A manifest of edits over the rows of one Parquet file."""
-    words = ("red", "green", "blue", "small", "big", "left", "right", "wooden", "shiny", "old")
+    words = np.array(["red", "green", "blue", "small", "big", "left", "right", "wooden", "shiny", "old"])
+    shared = {"source": "pairs", "task": "edit", "split": "train", "license": "none", "terms": "none"}
+    struct = MANIFEST_SCHEMA.field("image").type
     with RowGroupWriter(folder / "manifest.parquet", MANIFEST_SCHEMA) as writer:
-        for start in range(0, rows, 4096):
-            examples = [
-                TrainingExample(
-                    example_id=f"pairs/{number}",
-                    source="pairs",
-                    task=Task.EDIT,
-                    image=ImageRef(storage=Storage.PARQUET, path="pictures.parquet", row=number, column="a"),
-                    instructions=(
-                        f"make thing {number % 9973} look {words[number % 10]} and {words[number // 10 % 10]}",
-                    ),
-                    split="train",
-                    license="none",
-                    terms="none",
-                )
-                for number in range(start, min(start + 4096, rows))
-            ]
-            writer.add(examples_to_batch(examples))
+        for start in range(0, rows, 65_536):
+            numbers = np.arange(start, min(start + 65_536, rows))
+            count, digits = len(numbers), pa.array(numbers).cast(pa.string())
+            places = {
+                "storage": pa.repeat("parquet", count),
+                "path": pa.repeat("pictures.parquet", count),
+                "member": pa.nulls(count, pa.string()),
+                "row": pa.array(numbers),
+                "column": pa.repeat("a", count),
+            }
+            cells = [places[field.name].cast(field.type) for field in struct]
+            said = pc.binary_join_element_wise(
+                "make thing",
+                pa.array(numbers % 9973).cast(pa.string()),
+                "look",
+                pa.array(words[numbers % 10]),
+                pa.array(words[numbers // 10 % 10]),
+                " ",
+            )
+            columns = {
+                "example_id": pc.binary_join_element_wise("pairs/", digits, ""),
+                "image": pa.StructArray.from_arrays(cells, fields=list(struct)),
+                "instructions": pa.ListArray.from_arrays(pa.array(np.arange(count + 1), pa.int32()), said),
+            }
+            writer.add(columns_to_batch(count, shared | columns))
         metadata = {"schema_version": "1", "root": ".", "sources": '["pairs"]', "label_names": "{}"}
         metadata |= {"counts": f'{{"pairs": {{"edit": {rows}}}}}'}
         writer.add_metadata({f"smartedit.{name}": value for name, value in metadata.items()})

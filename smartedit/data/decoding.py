@@ -197,8 +197,13 @@ class Decoder:
 
 
 def rgb(picture: Image.Image, *, turn: bool = True) -> Image.Image:
-    """A picture as RGB; turned as its EXIF note says, unless a mask was drawn on it as it is stored."""
-    return (ImageOps.exif_transpose(picture) if turn else picture).convert("RGB")
+    """A picture as RGB; turned as its EXIF note says, unless a mask was drawn on it as it is stored.
+
+    The picture itself is turned: copies that nobody needs cost as much as bringing a photo to size for the encoder.
+    """
+    if turn:
+        ImageOps.exif_transpose(picture, in_place=True)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _corner(example_id: str, number: int, size: tuple[int, int], side: int) -> tuple[int, int]:

@@ -104,7 +104,7 @@ def shard_records(
                     for name in pictures
                 }
                 yield start + offset, {name: columns[name][offset] for name in texts}, references
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FaultyRecordError(Reason.UNREADABLE_FILE, f"{shard.path.name}: {error}") from error
 
 
