@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 EDITOR = "instruct-pix2pix-miniature"
 """The InstructPix2Pix pipeline that ships."""
-SCENES = 200
+SCENES, PAIRS = 200, 476
+"""Sizes of the drawn data: COCO pictures, by which the other sets are sized, and synthetic pairs."""
 
 
 def starting_point(start: str | None, stage: StageName, model: "ModelConfig") -> Path:
@@ -57,6 +58,6 @@ def drawn_manifest(side: int, say: Callable[[str], None]) -> Path:
         say(f"no --manifest: drawing training data of {SCENES} scenes, {side} pixels a side, in {folder}")
     else:
         say(f"no --manifest: training on the drawn data in {folder}")
-    write_corpora(corpora, Stock(count=SCENES, size=side))
+    write_corpora(corpora, Stock(count=SCENES, size=side, synthetic=PAIRS))
     tree = load_tree(ManifestConfig, source=corpora / SOURCES)
     return build_manifest(tree, folder / "manifest", data_root=corpora / tree.root).manifest.parent

@@ -137,3 +137,25 @@ def test_the_average_is_what_is_saved(run_stage: TinyStages, tmp_path: Path, sta
     moved = run_stage("joint", tmp_path / "moved")
     name = "unet.conv_in.weight"
     assert changed(start, still)[name].mean() < 0.97 * changed(start, moved)[name].mean()
+
+
+def test_half_precision_and_checkpointing_change_little(run_stage: TinyStages, tmp_path: Path) -> None:
+    half = ("training.mixed_precision=bfloat16", "training.gradient_checkpointing=true")
+    for stage in ("full", "baseline"):
+        run_stage(stage, tmp_path / stage / "half", *half, "training.steps=2")
+        run_stage(stage, tmp_path / stage / "whole", "training.steps=2")
+        for rounded, exact in zip(metrics(tmp_path / stage / "half"), metrics(tmp_path / stage / "whole"), strict=True):
+            assert rounded["loss"] != exact["loss"]
+            assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2)
+
+
+def test_edits_are_shown_and_change_nothing(run_stage: TinyStages, tmp_path: Path) -> None:
+    shown = ("training.validate_every=1", "training.validation_samples=2", "training.steps=2")
+    for stage in ("full", "baseline"):
+        run_stage(stage, tmp_path / stage, *shown)
+        run_stage(stage, tmp_path / stage / "silent", "training.steps=2")
+        assert metrics(tmp_path / stage) == metrics(tmp_path / stage / "silent")
+        grids = sorted((tmp_path / stage / "samples").iterdir())
+        assert [path.name for path in grids] == ["step-00000001.png", "step-00000002.png"]
+        with Image.open(grids[0]) as grid:
+            assert grid.size[0] == 3 * 32 and grid.size[1] > 2 * 32
