@@ -5,21 +5,26 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 ANSWER_SECONDS = 5.0
 """How long a host may take to answer before it counts as out of reach."""
+
+NEVER_READ = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack", "*.h5", "*.py")
+"""Files of a hub's model that are not fetched: code, and weights in forms that execute code or that nobody reads."""
 
 
 class ModelNotFoundError(OSError):
     """A model is neither a folder, nor in the cache, nor to be had; the message says what to do."""
 
 
-def locate_model(model: str | Path, revision: str | None = None) -> str:
+def locate_model(model: str | Path, revision: str | None = None, cache: str | Path | None = None) -> str:
     """What `from_pretrained` is to be given, so that it never waits for a host that does not answer.
 
     Args:
         model: A folder, or a hub id.
         revision: Commit, tag or branch of a hub id.
+        cache: The cache's folder; None for the usual one.
 
     Returns:
         The folder; the hub id where the hub answers (the library then fetches what it needs, or finds it up to date);
@@ -39,12 +44,35 @@ def locate_model(model: str | Path, revision: str | None = None) -> str:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return str(snapshot_download(name, revision=revision, local_files_only=True))
+        return str(snapshot_download(name, revision=revision, cache_dir=cache, local_files_only=True))
     except (OSError, HFValidationError) as error:
         raise ModelNotFoundError(
             f"{name}: no such folder, not in the cache, and the hub does not answer; fetch it where there is a network "
             f"(`hf download {name}`) and name its folder"
         ) from error
+
+
+def fetch_model(
+    model: str | Path, *, revision: str | None = None, cache: str | Path | None = None, **more: Any
+) -> Path:
+    """The local folder of a model, all its files fetched where it is a hub id and the hub answers.
+
+    Args:
+        model: A folder, or a hub id.
+        revision: Commit, tag or branch of a hub id.
+        cache: The cache's folder; None for the usual one.
+        **more: For `snapshot_download`, for example `token`.
+
+    Raises:
+        ModelNotFoundError: As in `locate_model`.
+        HfHubHTTPError: The hub answers, and refuses.
+    """
+    where = locate_model(model, revision, cache)
+    if Path(where).is_dir():
+        return Path(where)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(where, revision=revision, cache_dir=cache, ignore_patterns=list(NEVER_READ), **more))
 
 
 def hub_answers(model: str) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from smartedit.model.decoding import Answer, decode_answer, gather_img_states, greedy_agreement, read_answer
 from smartedit.model.images import encoder_pixels
 from smartedit.model.mllm import ImageTextMllm
+from smartedit.model.prefix import SharedPrefix, common_prefix, read_prefix
 from smartedit.model.prompts import Prompts, encode_edit, encode_request
 from smartedit.model.sequences import pad, splice
 from smartedit.model.tokenizer import TokenLayout
@@ -47,6 +48,7 @@ class Reader:
         prompts: The words around an instruction.
         max_tokens: Longest conversation, picture not counted.
         device: Where the language model computes; with offloading not where its weights wait.
+        prefixes: What was made of the words before the picture; added to here.
     """
 
     mllm: ImageTextMllm
@@ -55,6 +57,7 @@ class Reader:
     prompts: Prompts
     max_tokens: int
     device: torch.device
+    prefixes: dict[object, SharedPrefix] = field(default_factory=dict)
 
     @torch.no_grad()
     def read(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Reading]:
@@ -102,14 +105,26 @@ class Reader:
         self, images: Sequence[Image.Image], rows: list[list[int]], answers: Sequence[str | None]
     ) -> list[Reading]:
         sequences = self._splice(pad(rows, self.layout.pad)).to(self.device)
-        read = read_answer(self.mllm, sequences, self._pixels(images))
-        states = gather_img_states(read.hidden_states, sequences.img_mask)
-        agreement = greedy_agreement(self.mllm, sequences, read.hidden_states)
+        words = common_prefix(sequences)
+        read = read_answer(self.mllm, sequences, self._pixels(images), self._prefix(words))
+        rest = sequences.behind(len(words))
+        states = gather_img_states(read.hidden_states, rest.img_mask)
+        agreement = greedy_agreement(self.mllm, rest, read.hidden_states)
         assert read.image_features is not None
         return [
             Reading(hidden_states=h, image_features=v, answer=a, agreement=float(s))
             for h, v, a, s in zip(states, read.image_features, answers, agreement, strict=True)
         ]
+
+    def _prefix(self, words: Tensor) -> SharedPrefix | None:
+        """What the model made of the words before the picture, read once a prompt, place and precision."""
+        if not len(words):
+            return None
+        key = (tuple(words.tolist()), self.device, self.mllm.dtype)
+        if key not in self.prefixes:
+            self.prefixes.clear()  # a pipeline has one prompt at a time
+            self.prefixes[key] = read_prefix(self.mllm, words)
+        return self.prefixes[key]
 
     def _splice(self, ids: Tensor) -> Any:
         return splice(ids, img_tokens=self.layout.img_tokens, pad_id=self.layout.pad, num_patches=self.mllm.num_patches)
@@ -124,11 +139,16 @@ def _words_before_block(token_ids: list[int], layout: TokenLayout) -> list[int]:
 
 
 class ReadingCache:
-    """The last readings, by the content of picture and instruction; kept on the CPU."""
+    """The last readings, by the content of picture and instruction, kept on the CPU; and the prompt's own words.
+
+    Attributes:
+        prefixes: For `Reader`.
+    """
 
     def __init__(self, most: int = 32) -> None:
         self._most = most
         self._kept: OrderedDict[str, Reading] = OrderedDict()
+        self.prefixes: dict[object, SharedPrefix] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -136,6 +156,7 @@ class ReadingCache:
     def clear(self) -> None:
         """Forget everything; needed after the weights have changed."""
         self._kept.clear()
+        self.prefixes.clear()
 
     def read(
         self,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smartedit.config.loading import preset_names
-from smartedit.config.model import load_model_config
-from smartedit.hub import locate_model
+from smartedit.config.model import ModelConfig, load_model_config
+from smartedit.hub import fetch_model
 from smartedit.inference.memory import (
     Machine,
     Placement,
@@ -18,6 +18,7 @@ from smartedit.inference.memory import (
     this_machine,
     usual_precision,
 )
+from smartedit.weights import shipped
 
 if TYPE_CHECKING:
     from smartedit.inference.pipeline import SmartEditPipeline
@@ -51,7 +52,7 @@ def load_pipeline(model: str | Path, settings: LoadSettings | None = None) -> "S
 
     Args:
         model: A folder with `model_index.json` (from `smartedit convert` or `save_pretrained`), a name `owner/name`
-            on the hub, or a preset whose configuration names checkpoints.
+            on the hub, a preset whose configuration names weights, or the name of weights that ship.
         settings: How.
 
     Raises:
@@ -61,7 +62,10 @@ def load_pipeline(model: str | Path, settings: LoadSettings | None = None) -> "S
     """
     settings = settings or LoadSettings()
     if str(model) in preset_names() and not Path(model).is_dir():
-        return _from_preset(str(model), settings)
+        config = load_model_config(str(model))
+        if config.weights is None:
+            return _from_preset(str(model), config, settings)
+        model = config.weights
     folder = find_model(model, settings.revision)
     machine = this_machine(settings.device)
     precision = settings.precision or usual_precision(machine)
@@ -90,7 +94,7 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     Raises:
         LoadingError: There is none.
     """
-    folder = Path(model).expanduser()
+    folder = shipped(model) or Path(model).expanduser()
     if (folder / "model_index.json").is_file():
         return folder
     if folder.exists():
@@ -99,12 +103,10 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     if folder.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") != 1:
         presets = ", ".join(preset_names())
         raise LoadingError(f"{model}: no such folder; name a folder, owner/name on the hub, or a preset ({presets})")
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        where = Path(locate_model(model, revision))
-        return where if where.is_dir() else Path(snapshot_download(str(model), revision=revision))
+        return fetch_model(model, revision=revision)
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise LoadingError(
             f"{model}: neither a folder nor to be had from the hub ({str(error).splitlines()[0]}); fetch it where "
@@ -145,11 +147,10 @@ def _read(folder: Path, precision: Precision) -> "SmartEditPipeline":
     return pipeline
 
 
-def _from_preset(preset: str, settings: LoadSettings) -> "SmartEditPipeline":
+def _from_preset(preset: str, config: ModelConfig, settings: LoadSettings) -> "SmartEditPipeline":
     from smartedit.inference.build import build_pipeline
     from smartedit.model.tokenizer import load_tokenizer
 
-    config = load_model_config(preset)
     source = config.mllm.tokenizer or config.mllm.checkpoint
     if source is None:
         raise LoadingError(

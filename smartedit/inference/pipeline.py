@@ -1,7 +1,6 @@
 """SmartEdit as a pipeline of diffusers: pictures and instructions in, edited pictures out."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +9,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
+from smartedit.hub import fetch_model
 from smartedit.inference.conditioning import Reader, Reading, ReadingCache
 from smartedit.inference.output import SmartEditPipelineOutput
 from smartedit.inference.sampling import Guidance, denoise
@@ -112,14 +112,17 @@ class SmartEditPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> "SmartEditPipeline":
-        """Load a checkpoint as in diffusers; a folder's files are compared with its configurations before.
+        """Load a checkpoint as in diffusers; its files are compared with its configurations before.
 
         Raises:
             CheckpointError: A shard or weight is missing or misshapen, or parts of different sizes are mixed.
+            ModelNotFoundError: There is no such folder, and a hub name cannot be had.
         """
-        if Path(pretrained_model_name_or_path).is_dir():
-            check_checkpoint(pretrained_model_name_or_path)
-        pipeline: SmartEditPipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        # By name, diffusers refuses parts whose classes are in another package; from a folder it takes them.
+        options = {k: kwargs.pop(k) for k in ("revision", "token", "force_download", "local_files_only") if k in kwargs}
+        folder = fetch_model(pretrained_model_name_or_path, cache=kwargs.pop("cache_dir", None), **options)
+        check_checkpoint(folder)
+        pipeline: SmartEditPipeline = super().from_pretrained(folder, **kwargs)
         return pipeline
 
     @torch.no_grad()
@@ -173,7 +176,7 @@ class SmartEditPipeline(DiffusionPipeline):
         """
         sources = [upright(i) for i in ([image] if isinstance(image, Image.Image) else image)]
         instructions = [instruction] * len(sources) if isinstance(instruction, str) else list(instruction)
-        generators = generator if generator is None or isinstance(generator, torch.Generator) else list(generator)
+        generators = list(generator) if isinstance(generator, Sequence) else generator
         for name, values in (("instructions", instructions), ("generators", generators)):
             if isinstance(values, list) and len(values) != len(sources):
                 raise ValueError(f"{len(sources)} pictures but {len(values)} {name}")
@@ -206,14 +209,10 @@ class SmartEditPipeline(DiffusionPipeline):
             finished.update(zip(rows, results, strict=True))
         images = self._finish(sources, [finished[i] for i in range(len(sources))], output_type, keep_original)
         self.maybe_free_model_hooks()
-        if not return_dict:
-            return (images,)
-        return SmartEditPipelineOutput(
-            images=images,
-            answers=[r.answer for r in readings],
-            agreements=[r.agreement for r in readings],
-            composited=keep_original and output_type == "pil",
-        )
+        composited = keep_original and output_type == "pil"
+        answers, agreements = [r.answer for r in readings], [r.agreement for r in readings]
+        output = SmartEditPipelineOutput(images=images, answers=answers, agreements=agreements, composited=composited)
+        return output if return_dict else (images,)
 
     def read(
         self, sources: Sequence[Image.Image], instructions: Sequence[str], *, speak: bool = False
@@ -229,6 +228,7 @@ class SmartEditPipeline(DiffusionPipeline):
             ),
             max_tokens=self.config.max_text_tokens,
             device=self._execution_device,
+            prefixes=self.readings.prefixes,
         )
         variant = (speak, self.mllm.dtype, self.config.request, self.config.answer)
         return self.readings.read(reader, sources, instructions, variant=variant, speak=speak)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from smartedit.model.mllm import Mllm, MllmOutput
+from smartedit.model.prefix import SharedPrefix
 from smartedit.model.sequences import Sequences
 
 ChooseToken = Callable[[Tensor], int]
@@ -91,7 +92,9 @@ def decode_answer(
 
 
 @torch.no_grad()
-def read_answer(mllm: Mllm, sequences: Sequences, pixel_values: Tensor) -> MllmOutput:
+def read_answer(
+    mllm: Mllm, sequences: Sequences, pixel_values: Tensor, prefix: SharedPrefix | None = None
+) -> MllmOutput:
     """One pass over request and answer, in which `gather_img_states` finds h (Eq. 3).
 
     The decoder is causal, so a state depends on the tokens up to its own and on nothing else: if the free answer has
@@ -102,8 +105,16 @@ def read_answer(mllm: Mllm, sequences: Sequences, pixel_values: Tensor) -> MllmO
         mllm: The language model.
         sequences: Requests with answers, right-padded, pictures spliced in.
         pixel_values: The pictures, [B, 3, H, W].
+        prefix: What `read_prefix` made of the words that all rows begin with; the hidden states are then those of the
+            positions behind it.
     """
-    return mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixel_values)
+    read = 0 if prefix is None else prefix.get_seq_length()
+    return mllm(
+        sequences.input_ids[:, read:],
+        attention_mask=sequences.attention_mask,
+        pixel_values=pixel_values,
+        cache=prefix,
+    )
 
 
 def gather_img_states(hidden_states: Tensor, img_mask: Tensor) -> Tensor:

@@ -41,6 +41,15 @@ class Sequences:
             targets=None if self.targets is None else self.targets.to(device),
         )
 
+    def behind(self, count: int) -> "Sequences":
+        """The same without their first `count` positions."""
+        return Sequences(
+            input_ids=self.input_ids[:, count:],
+            attention_mask=self.attention_mask[:, count:],
+            img_mask=self.img_mask[:, count:],
+            targets=None if self.targets is None else self.targets[:, count:],
+        )
+
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     """Rows of different length as [B, longest], `value` on the right."""

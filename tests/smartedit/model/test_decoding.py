@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from smartedit.model.decoding import decode_answer, gather_img_states, greedy_agreement, read_answer
-from smartedit.model.sequences import Sequences, splice
+from smartedit.model.prefix import common_prefix, read_prefix
+from smartedit.model.sequences import IMAGE_PATCH, Sequences, pad, splice
 from smartedit.model.smartedit import connect
 from tests.smartedit.model.conftest import TrainingSetup
 from tests.smartedit.model.recipe import HALF_TOLERANCE, Reference, assert_close
@@ -116,6 +117,27 @@ def test_padding_and_neighbours_do_not_move_the_states(decode: Decode) -> None:
     both = splice(rows, img_tokens=decode.setup.img_tokens, pad_id=0, num_patches=256)
     hidden = read_answer(model.mllm, both, decode.pixels.repeat(2, 1, 1, 1)).hidden_states
     assert_close(gather_img_states(hidden, both.img_mask)[:1], decode.reference["out.img_token_states"])
+
+
+@torch.no_grad()
+def test_words_before_the_picture_are_read_once(decode: Decode) -> None:
+    mllm = decode.setup.model.mllm
+    other = [*decode.scripted[:3], *decode.scripted[5:]]
+    single = decode.sequences(decode.scripted)
+    rows = [
+        [*decode.reference.meta["prompt_input_ids_before_removing_placeholder"], *a] for a in (decode.scripted, other)
+    ]
+    both = splice(pad(rows, 0), img_tokens=decode.setup.img_tokens, pad_id=0, num_patches=256)
+    words = common_prefix(both)
+    assert words.tolist() == decode.reference.meta["prompt_input_ids_before_removing_placeholder"][: len(words)]
+    assert single.input_ids[0, len(words)] == IMAGE_PATCH
+    prefix = read_prefix(mllm, words)
+    for _ in range(2):  # what a pass reads is not added to it
+        hidden = read_answer(mllm, both, decode.pixels.repeat(2, 1, 1, 1), prefix).hidden_states
+        assert hidden.shape[1] == both.input_ids.shape[1] - len(words)
+        states = gather_img_states(hidden, both.behind(len(words)).img_mask)
+        assert_close(states[:1], decode.reference["out.img_token_states"])
+    assert prefix.get_seq_length() == len(words)
 
 
 @torch.no_grad()
