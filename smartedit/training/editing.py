@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from smartedit.config.training import TrainingConfig
+from smartedit.inference.output import SmartEditPipelineOutput
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.seeding import torch_generators
 from smartedit.training.dataset import ManifestDataset
@@ -51,7 +52,7 @@ class EditTrainee:
         """Both losses; conversations add to the language loss only."""
         assert draws is not None
         losses = edit_losses(
-            module,  # type: ignore[arg-type]  (SmartEdit, or a wrapper with the same call)
+            module,  # type: ignore[arg-type]  # SmartEdit, or a wrapper with the same call
             self.pipeline.vae,
             self.scheduler,
             batch,
@@ -72,7 +73,10 @@ class EditTrainee:
         self.module.eval()
         self.pipeline.readings.clear()
         self.pipeline.set_progress_bar_config(disable=True)
-        edited: Image.Image = self.pipeline(image, instruction, generator=torch_generators([seed])).images[0]
+        output = self.pipeline(image, instruction, generator=torch_generators([seed]))
+        assert isinstance(output, SmartEditPipelineOutput)
+        edited = output.images[0]
+        assert isinstance(edited, Image.Image)
         return edited
 
     def save(self, folder: Path) -> None:

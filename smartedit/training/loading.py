@@ -25,7 +25,7 @@ def micro_batches(dataset: VisitDataset, positions: Positions, *, num_workers: i
         return
     yield from DataLoader(
         dataset,
-        batch_sampler=positions,  # type: ignore[arg-type]  (any sized iterable of lists)
+        batch_sampler=positions,  # type: ignore[arg-type]  # any sized iterable of lists
         collate_fn=dataset.collate,
         num_workers=num_workers,
         prefetch_factor=AHEAD,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +160,7 @@ class Loop:
         return micro_batches(dataset, positions, num_workers=settings.num_workers)
 
     def _step(
-        self, step: int, module: Any, optimizer: Any, parameters: list[Tensor], passes: list[MicroBatch]
+        self, step: int, module: Any, optimizer: Any, parameters: Sequence[Tensor], passes: list[MicroBatch]
     ) -> dict[str, float]:
         """One step of the optimizer, over all passes and processes."""
         accelerator, device = self.accelerator, self.accelerator.device
@@ -237,7 +237,7 @@ class Loop:
 
 
 @contextmanager
-def _averaged(ema: EMAModel | None, parameters: list[Tensor]) -> Iterator[None]:
+def _averaged(ema: EMAModel | None, parameters: Sequence[Tensor]) -> Iterator[None]:
     """Within it the parameters are their averages, where there are averages."""
     if ema is None:
         yield

@@ -36,19 +36,27 @@ class RowDataset(Protocol):
 
 
 class Trainee(Protocol):
-    """A model in a stage of training.
+    """A model in a stage of training."""
 
-    Attributes:
-        module: What is trained, with one forward pass a step, so that it can be wrapped for several processes.
-        trained: Its trained parameters by name.
-        rows: What it reads.
-        latents: For the draws of the diffusion loss; None where there is none.
-    """
+    @property
+    def module(self) -> nn.Module:
+        """What is trained, with one forward pass a step, so that it can be wrapped for several processes."""
+        ...
 
-    module: nn.Module
-    trained: dict[str, nn.Parameter]
-    rows: RowDataset
-    latents: Latents | None
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Its trained parameters by name."""
+        ...
+
+    @property
+    def rows(self) -> RowDataset:
+        """What it reads."""
+        ...
+
+    @property
+    def latents(self) -> Latents | None:
+        """For the draws of the diffusion loss; None where there is none."""
+        ...
 
     def count_labels(self, batch: Any) -> int:
         """By how many labelled tokens a batch's language loss is divided."""

@@ -79,6 +79,7 @@ class Validation:
             except DecodingError:
                 continue
             if example.task is Task.EDIT and decoded.instruction is not None:
+                assert decoded.source is not None and decoded.target is not None
                 yield Shown(
                     instruction=decoded.instruction,
                     source=Image.fromarray(decoded.source),

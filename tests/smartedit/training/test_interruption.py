@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,19 @@ def metrics_lines(run: Path) -> list[str]:
     return (run / "metrics.jsonl").read_text().splitlines()
 
 
-def test_a_killed_run_goes_on_with_the_same_losses(run_stage: TinyStages, tmp_path: Path) -> None:
+@pytest.fixture
+def with_dropout(run_stage: TinyStages, start: Path, tmp_path: Path) -> TinyStages:
+    """The same stages from a start whose QFormer has dropout, which draws while it trains."""
+    pipeline = SmartEditPipeline.from_pretrained(start)
+    qformer = type(pipeline.qformer).from_config({**pipeline.qformer.config, "dropout": 0.3})
+    qformer.load_state_dict(pipeline.qformer.state_dict())
+    pipeline.register_modules(qformer=qformer)
+    pipeline.save_pretrained(tmp_path / "start")
+    return replace(run_stage, start=tmp_path / "start")
+
+
+def test_a_killed_run_goes_on_with_the_same_losses(with_dropout: TinyStages, tmp_path: Path) -> None:
+    run_stage = with_dropout
     overrides = ("training.steps=9", "training.ema_decay=0.9")
     whole = run_stage("full", tmp_path / "whole", *overrides)
     for step in (1, 3, 6):
