@@ -174,9 +174,16 @@ def task_runner(workers: int, dask: str | None) -> Any:
 
     if dask != "local":
         return DaskTaskRunner(address=dask)
+    from flows.workers import PatientNanny
+
     # A busy machine is no reason to call a worker of one's own dead: its nanny knows when it is.
     set_dask({"distributed.scheduler.worker-ttl": None, "distributed.comm.timeouts.connect": "300s"})
-    cluster = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    cluster = {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "worker_class": PatientNanny,
+    }
     return DaskTaskRunner(cluster_kwargs=cluster)
 
 

@@ -12,7 +12,7 @@ from benchmark.provenance import describe_dataset, open_run
 from benchmark.runs import Run
 from flows.measure import device_turn, edit_shard, merge, prepare
 from flows.serve import FLOWS, load_flow
-from flows.synth_data import failure_of
+from flows.synth_data import failure_of, task_runner
 from reason_edit.loading import load_reason_edit
 from reason_edit.schema import Category
 from tests.benchmark.methods.tiny_editors import write_tiny_editor
@@ -111,6 +111,21 @@ def test_a_worker_that_dies_is_a_failure_though_the_server_never_hears_of_it() -
     done.set_result(Completed(data={"pictures": 2}))
     assert str(failure_of(PrefectDaskFuture(uuid4(), killed))).startswith("KilledWorker: ")
     assert failure_of(PrefectDaskFuture(uuid4(), done)) is None
+
+
+def lingering(note: str) -> None:
+    """Let this worker process take six seconds to end, one more than Dask's own nanny gives it."""
+    import atexit
+    import time
+
+    atexit.register(Path(note).write_text, "ended by itself")
+    atexit.register(time.sleep, 6)
+
+
+def test_a_worker_that_takes_long_to_end_is_waited_for(tmp_path: Path) -> None:
+    with task_runner(1, "local") as runner:
+        runner.client.submit(lingering, str(tmp_path / "note")).result()
+    assert (tmp_path / "note").read_text() == "ended by itself"
 
 
 def test_serve_and_the_deployment_file_name_the_same_flow() -> None:
