@@ -85,6 +85,15 @@ def test_pins_are_printed_as_settings(hub: Path) -> None:
     assert done.exit_code == 1 and "--pin flux-contest: no such method" in done.output
 
 
+def test_verbose_says_what_and_where_it_was_read() -> None:
+    done = CliRunner().invoke(app, ["methods", "--verbose"], env={"COLUMNS": "400"})
+    assert done.exit_code == 0
+    for name, spec in METHODS.items():
+        assert name in done.output
+        if spec.checkpoint is not None:
+            assert f"checked: {spec.checkpoint.checked[:40]}" in done.output, name
+
+
 def test_every_pin_is_a_commit_or_a_branch_that_is_said_to_be_one() -> None:
     for spec in METHODS.values():
         weights = spec.checkpoint
