@@ -51,7 +51,7 @@ def audit(
     from smartedit.data.manifest import Manifest
     from smartedit.data.progress import progress_bars
 
-    given = {"threshold": threshold, "inside_looks": inside_looks}
+    given: dict[str, object] = {"threshold": threshold, "inside_looks": inside_looks}
     given |= {"image_model": image_model, "similarity": similarity, "cache": cache}
     try:
         opened = Manifest(manifest)
