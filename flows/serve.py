@@ -10,6 +10,8 @@ FLOWS: dict[str, str] = {
     "synth-data": "flows.synth_data:synth_data",
     "manifest": "flows.manifest:manifest",
     "benchmark": "flows.measure:measure",
+    "train": "flows.train:train",
+    "ablations": "flows.ablations:ablations",
 }
 """The flows that are served: name and where it is defined."""
 
