@@ -14,7 +14,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/smartedit-bench evaluate --method copy-input --method oracle-inpaint --method oracle-target --run runs/demo
+	$(BIN)/smartedit-bench evaluate --method copy-input --method oracle-target --method smartedit-miniature \
+	  --method instruct-pix2pix-miniature --run runs/demo
 	$(BIN)/smartedit-bench judge runs/demo --judge exact
 	$(BIN)/smartedit-bench report runs/demo
 

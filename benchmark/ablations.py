@@ -121,7 +121,7 @@ def find_agreements(cells: Sequence[CellScores], samples: Sequence[EditSample], 
     """
     pooled = mean_over_seeds(cells)
     trained = [variant for variant in ROWS[block] if any(cell.variant == variant for cell in cells)]
-    printed = {(row.method, row.scenario): row for row in published_blocks()[block]}
+    printed: dict[tuple[str, str], PublishedRow] = {(r.method, r.scenario): r for r in published_blocks()[block]}
     agreements = []
     for theirs, metric in [*OUR_METRICS.items(), ("ins_align", _opinion(pooled))]:
         scored = {(score.protocol, score.method) for score in pooled if score.metric == metric}

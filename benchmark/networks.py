@@ -12,11 +12,13 @@ from benchmark.metrics.clip_models import ClipModel, OpenClip, TransformersClip
 from benchmark.metrics.lpips_distance import SqueezeLpips
 from benchmark.protocols import Protocol
 from reason_edit.files import file_sha256
+from smartedit.weights import shipped
 
 Network = TypeVar("Network")
 
 TORCHVISION_BACKBONE = "squeezenet1_1"
 TORCHVISION_FILE = "squeezenet1_1-b8a52dc0.pth"
+SHIPPED_BACKBONE = "features.safetensors"
 OPEN_CLIP_PREFIX = "open_clip:"
 CLIP_FILES = ["config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json"]
 CLIP_FILES += ["merges.txt", "model*.safetensors*", "pytorch_model*.bin*", "open_clip*"]
@@ -123,7 +125,8 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
     """Find the LPIPS backbone.
 
     Args:
-        name: A `.safetensors` or `.pth` file with torchvision's keys, or `squeezenet1_1` for torchvision's own weights
+        name: A `.safetensors` or `.pth` file with torchvision's keys, the name of weights that ship, or
+            `squeezenet1_1` for torchvision's own weights
             in the torch hub cache (fetched where the host answers).
         device: A torch device.
 
@@ -133,7 +136,10 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
     Raises:
         NetworkError: The weights are not there.
     """
-    path: Path = _torchvision_backbone() if name == TORCHVISION_BACKBONE else Path(name).expanduser()
+    folder = shipped(name)
+    path = Path(name).expanduser() if folder is None else folder / SHIPPED_BACKBONE
+    if name == TORCHVISION_BACKBONE:
+        path = _torchvision_backbone()
     if not path.is_file():
         raise NetworkError(
             f"LPIPS backbone {name}: there is no such file; give a .safetensors or .pth file with torchvision's "
@@ -184,7 +190,8 @@ def find_clip(name: str, device: str = "cpu") -> Located[ClipModel]:
     """Find a CLIP.
 
     Args:
-        name: A transformers folder, a hub id (fetched where it is not cached and the hub answers),
+        name: A transformers folder, the name of weights that ship, a hub id (fetched where it is not cached and the
+            hub answers),
             `open_clip:ARCH@FILE`, `open_clip:ARCH@TAG`, or `open_clip:FOLDER` with an `open_clip_config.json`.
         device: A torch device.
 
@@ -196,7 +203,7 @@ def find_clip(name: str, device: str = "cpu") -> Located[ClipModel]:
     """
     if name.startswith(OPEN_CLIP_PREFIX):
         return _find_open_clip(name, device)
-    folder = Path(name).expanduser()
+    folder = shipped(name) or Path(name).expanduser()
     if not folder.is_dir():
         folder = _hub_folder(name)
     if not (folder / "config.json").is_file():

@@ -141,8 +141,8 @@ _MINIATURE = replace(
     name="miniature-v1",
     summary="strict-v1 at the source picture's own size, with small networks; numbers compare only with each other.",
     resolution=None,
-    clip_model=None,
-    lpips_backbone=None,
+    clip_model="clip-miniature",
+    lpips_backbone="squeezenet-miniature",
 )
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (_SMARTEDIT, _POSITIONAL, _STRICT, _MINIATURE)}

@@ -19,4 +19,5 @@ class PatientNanny(Nanny):
         self, timeout: float = SECONDS_TO_END, reason: str = "nanny-close"
     ) -> Literal["OK"]:
         """Close the worker process, as Dask's own does."""
-        return await super().close(timeout=timeout, reason=reason)
+        await super().close(timeout=timeout, reason=reason)
+        return "OK"

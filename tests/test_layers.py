@@ -71,7 +71,7 @@ def test_miniature_is_imported_by_command_lines_only() -> None:
 
 
 PARTS = [
-    {"config", "editing", "seeding"},
+    {"config", "editing", "seeding", "weights"},
     {"tools", "model", "data"},
     {"synthesis", "training", "inference"},
     {"commands", "cli", "miniature"},

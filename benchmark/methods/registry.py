@@ -13,6 +13,7 @@ from benchmark.methods.instruct_pix2pix import INSTRUCT_PIX2PIX, MAGICBRUSH
 from benchmark.methods.modern import MODERN
 from benchmark.methods.outputs import OUTPUTS
 from benchmark.methods.references import COPY_INPUT, ORACLE_INPAINT, ORACLE_TARGET, VAE_ROUNDTRIP
+from benchmark.methods.small_editors import PIX2PIX_SMALL, SMARTEDIT_SMALL
 from benchmark.methods.smart_edit import SMART_EDIT, SMART_EDIT_COMPOSITED, SMARTEDIT_7B, SMARTEDIT_13B
 from benchmark.methods.specs import Method, MethodError, MethodSpec, Setting, Tag, read_options
 from smartedit.config.loading import parse_override
@@ -29,6 +30,8 @@ METHODS: dict[str, MethodSpec] = {
         MAGICBRUSH,
         INSTRUCT_DIFFUSION,
         *MODERN,
+        SMARTEDIT_SMALL,
+        PIX2PIX_SMALL,
         SMARTEDIT_7B,
         SMARTEDIT_13B,
         SMART_EDIT,

@@ -196,7 +196,7 @@ def _cache_bytes(stage: StageName, model: ModelConfig, training: TrainingConfig)
         return 0
     vision, vae = model.mllm.vision, model.vae
     side = model.sampling.image_size // 2 ** (len(vae.block_channels) - 1)
-    moments = 2 * vae.latent_channels * side * side * 4
-    features = (vision.image_size // vision.patch_size) ** 2 * vision.hidden_size
+    moments: int = 2 * vae.latent_channels * side * side * 4
+    features: int = (vision.image_size // vision.patch_size) ** 2 * vision.hidden_size
     width = 2 if training.mixed_precision is Precision.BFLOAT16 else 4
     return 2 * moments + (features * width if STAGES[stage].rows is Rows.EDITS else 0)

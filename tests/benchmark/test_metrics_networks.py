@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def test_a_protocol_s_own_network_that_is_not_there_is_unavailable_with_the_reas
     assert isinstance(networks.lpips, Unavailable)
     assert networks.clip.reason.startswith("not available: CLIP openai/clip-vit-large-patch14: no such folder")
     assert networks.lpips.reason.startswith("not available: LPIPS backbone squeezenet1_1")
-    small = find_networks(PROTOCOLS["miniature-v1"])
+    small = find_networks(replace(PROTOCOLS["miniature-v1"], clip_model=None))
     assert small.clip == Unavailable(
         reason="not available: no trained small network ships for miniature-v1; name one with --clip-model"
     )

@@ -41,6 +41,6 @@ def test_what_is_not_there_is_refused_with_what_is() -> None:
 
 
 def test_the_miniature_protocol_names_no_network_while_none_ships() -> None:
-    assert PROTOCOLS["miniature-v1"].clip_model is None
-    assert PROTOCOLS["miniature-v1"].lpips_backbone is None
+    assert PROTOCOLS["miniature-v1"].clip_model == "clip-miniature"
+    assert PROTOCOLS["miniature-v1"].lpips_backbone == "squeezenet-miniature"
     assert PROTOCOLS["miniature-v1"].resolution is None

@@ -1,5 +1,6 @@
 """Scoring a run: one row of everything, resume to the same bytes, reasons for what has no number."""
 
+import json
 import logging
 import math
 import os
@@ -55,9 +56,18 @@ def test_every_method_sample_and_metric_has_exactly_one_row(tmp_path: Path) -> N
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_networks_that_do_not_ship_give_nan_with_the_reason_and_never_a_number(tmp_path: Path) -> None:
+def test_the_networks_that_ship_score_and_are_named(tmp_path: Path) -> None:
     run = drawn_run(tmp_path, count=2)
     score_run(run, MINIATURE)
+    assert all(math.isfinite(value) for value in values(run, "miniature-v1").values())
+    assert not reasons(run)
+    named = json.dumps(run.settings())
+    assert "clip-miniature" in named and "squeezenet-miniature" in named
+
+
+def test_networks_that_do_not_ship_give_nan_with_the_reason_and_never_a_number(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path, count=2)
+    score_run(run, replace(MINIATURE, clip_model=None, lpips_backbone=None))
     for (method, sample_id, metric), value in values(run, "miniature-v1").items():
         assert math.isnan(value) == (metric in NETWORK_METRICS)
         assert ((method, sample_id, metric) in reasons(run)) == (metric in NETWORK_METRICS)

@@ -34,6 +34,8 @@ from smartedit.model.tokenizer import read_layout
 from smartedit.training.train import train
 
 PRESET = "miniature"
+MORE_EDITS = "../edits/InstructPix2PixCLIPFiltered_HF"
+"""Beside the corpora: the same InstructPix2Pix set with more prompts."""
 STAGES = (StageName.ALIGN, StageName.JOINT, StageName.FULL)
 
 logger = logging.getLogger(__name__)
@@ -166,8 +168,10 @@ def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[
     on_part("corpora and manifests")
     stock = Stock(seed=recipe.seed, count=recipe.corpora_scenes, size=recipe.corpora_side, synthetic=recipe.synthetic)
     write_corpora(work / "corpora", stock)
+    write_corpora(work / "edits", replace(stock, count=recipe.edit_prompts), only=["instructpix2pix-hub"])
     write_crawl(work / "crawl", replace(stock, size=config.sampling.image_size), recipe.crawl)
-    manifest, crawl = (_manifest(work / name, work / f"{name}-manifest") for name in ("corpora", "crawl"))
+    manifest = _manifest(work / "corpora", work / "corpora-manifest", f"sources.instructpix2pix.root={MORE_EDITS}")
+    crawl = _manifest(work / "crawl", work / "crawl-manifest")
     start = work / "start"
     for stage in (*STAGES, StageName.BASELINE):
         on_part(f"stage {stage.value}")
@@ -183,6 +187,6 @@ def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[
         start = finished if stage is not StageName.BASELINE else start
 
 
-def _manifest(corpora: Path, out: Path) -> Path:
-    tree = load_tree(ManifestConfig, source=corpora / "sources.toml")
+def _manifest(corpora: Path, out: Path, *overrides: str) -> Path:
+    tree = load_tree(ManifestConfig, source=corpora / "sources.toml", overrides=overrides)
     return build_manifest(tree, out, data_root=corpora / tree.root).manifest

@@ -17,7 +17,7 @@ from smartedit.miniature.fit.pairs import batches
 from smartedit.miniature.fit.schedule import Journal, Plan, cosine, read_state, save_state
 from smartedit.model.build import build_text_encoder, build_training_scheduler, build_unet
 from smartedit.model.text import empty_text_ids
-from smartedit.training.losses import draw, dropped_conditions
+from smartedit.training.losses import diffusion_target, draw, dropped_conditions
 
 EMA_DECAY = 0.999
 CHANGE_WEIGHT = 4.0
@@ -143,13 +143,6 @@ def _step_loss(
     predicted = model(noisy, source.masked_fill(drop_image.view(-1, 1, 1, 1), 0), timesteps, ids)
     changed = ((target - source * scaling).abs().mean(dim=1, keepdim=True) > CHANGED).float()
     weight = 1 + (CHANGE_WEIGHT - 1) * max_pool2d(changed, 3, stride=1, padding=1)
-    error = (predicted - wanted(scheduler, target, draws.noise, timesteps)).square()
-    return (error * weight).mean() / weight.mean()
-
-
-def wanted(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What the denoiser is to predict."""
-    if scheduler.config.prediction_type == "v_prediction":
-        velocity: Tensor = scheduler.get_velocity(latents, noise, timesteps)
-        return velocity
-    return noise
+    error = (predicted - diffusion_target(scheduler, target, draws.noise, timesteps)).square()
+    loss: Tensor = (error * weight).mean() / weight.mean()
+    return loss

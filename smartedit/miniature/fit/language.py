@@ -127,9 +127,11 @@ def fit_language(
         out: Where the finished model is written.
     """
     if (out / "config.json").is_file():
-        return ImageTextMllm.from_pretrained(out)
+        finished: ImageTextMllm = ImageTextMllm.from_pretrained(out)
+        return finished
     torch.manual_seed(plans[0].seed)
-    mllm = build_mllm(replace(config, lora=None)).train()
+    mllm: ImageTextMllm = build_mllm(replace(config, lora=None))
+    mllm.train()
     tower = mllm.model.model.vision_tower
     tower.load_state_dict(vision.state_dict())
     tower.requires_grad_(False)

@@ -17,6 +17,7 @@ class Recipe:
         crawl: Texts of the alignment stage.
         corpora_scenes: Scenes of the miniature corpora.
         corpora_side: Pixels of their pictures' side.
+        edit_prompts: InstructPix2Pix prompts of the stages' manifest.
         synthetic: Pairs of the synthetic set.
         tokenizer_texts: Scenes whose texts the tokenizers are trained on.
         autoencoder: Of the autoencoder's first part, on a seventh of the pictures; the denoiser begins with it.
@@ -37,11 +38,12 @@ class Recipe:
     crawl: int = 16_000
     corpora_scenes: int = 1500
     corpora_side: int = 128
+    edit_prompts: int = 6000
     synthetic: int = 476
     tokenizer_texts: int = 1500
     autoencoder: Plan = Plan(steps=1100, batch_size=12, learning_rate=2e-3, warmup=50, save_every=250)
     autoencoder_on: Plan = Plan(steps=1250, batch_size=12, learning_rate=2e-3, warmup=50, seed=1, save_every=250)
-    decoder: Plan = Plan(steps=1200, batch_size=12, learning_rate=1.5e-3, warmup=50, seed=2, save_every=100)
+    decoder: Plan = Plan(steps=900, batch_size=12, learning_rate=1.5e-3, warmup=50, seed=2, save_every=100)
     early_steps: int = 4500
     clip: Plan = Plan(steps=1600, batch_size=64, learning_rate=1e-3, save_every=400)
     language: tuple[Plan, Plan] = (
@@ -50,5 +52,5 @@ class Recipe:
     )
     denoiser: Plan = Plan(steps=10_500, batch_size=32, learning_rate=1.2e-3, warmup=200, save_every=250)
     text_steps: int = 3500
-    perceptual: Plan = Plan(steps=1200, batch_size=48, learning_rate=6e-4, save_every=200)
+    perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -33,6 +33,7 @@ RECIPE = Recipe(
     crawl=12,
     corpora_scenes=6,
     corpora_side=64,
+    edit_prompts=8,
     synthetic=12,
     tokenizer_texts=120,
     autoencoder=plan(),
