@@ -1,6 +1,5 @@
 """Scoring a run: one row of everything, resume to the same bytes, reasons for what has no number."""
 
-import json
 import logging
 import math
 import os
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image
 
 import benchmark.batches
-from benchmark.networks import NetworkError
+from benchmark.networks import Located, NetworkError, find_networks
 from benchmark.protocols import METRICS, PROTOCOLS, ProtocolError
 from benchmark.records import EditRecord, Score, Unscored
 from benchmark.runs import Run
@@ -61,8 +60,9 @@ def test_the_networks_that_ship_score_and_are_named(tmp_path: Path) -> None:
     score_run(run, MINIATURE)
     assert all(math.isfinite(value) for value in values(run, "miniature-v1").values())
     assert not reasons(run)
-    named = json.dumps(run.settings())
-    assert "clip-miniature" in named and "squeezenet-miniature" in named
+    named = find_networks(MINIATURE)
+    assert isinstance(named.clip, Located) and named.clip.name == "clip-miniature"
+    assert isinstance(named.lpips, Located) and named.lpips.name == "squeezenet-miniature"
 
 
 def test_networks_that_do_not_ship_give_nan_with_the_reason_and_never_a_number(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import flows.quiet
 from flows.ablations import REPORT, Request, open_ablations, train_and_measure, train_joint, write_ablation_report
 from smartedit.model.checkpoints import load_model
 from tests.reason_edit.folders import write_folder
-from tests.smartedit.training.conftest import MODEL, SETTINGS, editor, manifest, model_config, start, text_encoder
+from tests.smartedit.training.conftest import MODEL, editor, manifest, model_config, start, text_encoder
+from tests.smartedit.training.tiny_stages import SETTINGS
 from tests.tiny import TINY
 
 __all__ = ["editor", "flows", "manifest", "model_config", "start", "text_encoder"]

@@ -14,8 +14,6 @@ from smartedit.config.loading import ConfigError
 from smartedit.config.training import StageName, load_training_config
 from tests.smartedit.training.conftest import (
     MODEL,
-    SETTINGS,
-    Train,
     editor,
     manifest,
     metrics,
@@ -24,6 +22,7 @@ from tests.smartedit.training.conftest import (
     start,
     text_encoder,
 )
+from tests.smartedit.training.tiny_stages import SETTINGS, TinyStages
 from tests.tiny import TINY
 
 __all__ = ["editor", "manifest", "model_config", "run_stage", "start", "text_encoder"]
@@ -69,7 +68,7 @@ def without_prefect() -> dict[str, Any]:
 
 
 def test_without_its_decorators_it_trains_what_plain_calls_train(
-    run_stage: Train, manifest: Path, start: Path, text_encoder: Path, editor: Path, tmp_path: Path
+    run_stage: TinyStages, manifest: Path, start: Path, text_encoder: Path, editor: Path, tmp_path: Path
 ) -> None:
     names = without_prefect()
     model = names["train"](

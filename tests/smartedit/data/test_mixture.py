@@ -157,8 +157,8 @@ def test_mixtures_that_do_not_fit(config: MixtureConfig, match: str) -> None:
 
 
 def test_mixtures_by_name_and_file(tmp_path: Path) -> None:
-    assert mixture_presets() == ["smartedit-paper"]
-    with pytest.raises(ConfigError, match=r"no mixture 'x'; presets are smartedit-paper"):
+    assert mixture_presets() == ["miniature", "smartedit-paper"]
+    with pytest.raises(ConfigError, match=r"no mixture 'x'; presets are miniature, smartedit-paper"):
         load_mixture("x")
     (tmp_path / "m.toml").write_text("seed = 3\n[weights]\na = 1.5\n")
     assert load_mixture(tmp_path / "m.toml") == MixtureConfig(weights={"a": 1.5}, seed=3)
