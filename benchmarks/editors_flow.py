@@ -3,7 +3,8 @@
     python benchmarks/editors_flow.py OUT                                         # one miniature sample a category
     python benchmarks/editors_flow.py OUT --photographs ../shared/samples/anyedit # pairs X_origin.jpg, X_edit.jpg
 
-OUT/flow is the run, with its report. Printed are counts, seconds and whether both ways gave the same bytes.
+Give both ways as many threads (`OMP_NUM_THREADS=1`): another number sums in another order. OUT/flow is the run, with
+its report. Printed are counts, seconds and whether both ways gave the same bytes.
 """
 
 import argparse
