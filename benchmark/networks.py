@@ -126,8 +126,7 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
 
     Args:
         name: A `.safetensors` or `.pth` file with torchvision's keys, the name of weights that ship, or
-            `squeezenet1_1` for torchvision's own weights
-            in the torch hub cache (fetched where the host answers).
+            `squeezenet1_1` for torchvision's own weights in the torch hub cache (fetched where the host answers).
         device: A torch device.
 
     Returns:
@@ -191,8 +190,8 @@ def find_clip(name: str, device: str = "cpu") -> Located[ClipModel]:
 
     Args:
         name: A transformers folder, the name of weights that ship, a hub id (fetched where it is not cached and the
-            hub answers),
-            `open_clip:ARCH@FILE`, `open_clip:ARCH@TAG`, or `open_clip:FOLDER` with an `open_clip_config.json`.
+            hub answers), `open_clip:ARCH@FILE`, `open_clip:ARCH@TAG`, or `open_clip:FOLDER` with an
+            `open_clip_config.json`.
         device: A torch device.
 
     Returns:

@@ -18,7 +18,7 @@ from smartedit.miniature.benchmark_set import benchmark_cases, draw_case
 from smartedit.miniature.cases import Use
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.clip import normalized
-from smartedit.miniature.fit.looks import _cut
+from smartedit.miniature.fit.looks import cut_out
 from smartedit.miniature.fit.tokenizers import clip_ids
 from smartedit.miniature.knowledge import clues
 from smartedit.miniature.stock import Stock
@@ -73,7 +73,7 @@ def test_clip_knows_drawn_things() -> None:
     stock, cuts, labels = Stock(seed=7, size=64), [], []
     for number in range(60):
         scene = stock.scene("weights test", number)
-        cut, label = _cut(scene, draw(scene, 128), numpy_generator("weights test", number))
+        cut, label = cut_out(scene, draw(scene, 128), numpy_generator("weights test", number))
         cuts.append(np.asarray(Image.fromarray(cut).resize((64, 64), Image.Resampling.BOX)))
         labels.append(label)
     texts = sorted(set(labels))

@@ -1,6 +1,5 @@
 """From nothing to the shipped weights: every step in order, each kept once it is done."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +37,6 @@ MORE_EDITS = "../edits/InstructPix2PixCLIPFiltered_HF"
 """Beside the corpora: the same InstructPix2Pix set with more prompts."""
 STAGES = (StageName.ALIGN, StageName.JOINT, StageName.FULL)
 
-logger = logging.getLogger(__name__)
-
 
 def fit_miniature(
     work: Path,
@@ -52,7 +49,7 @@ def fit_miniature(
     """Draw, train and ship; the same call goes on where it was stopped.
 
     Args:
-        work: Where drawings, states and finished parts lie; about 5 GB.
+        work: Where drawings, states and finished parts lie; about 3 GB.
         weights: Where the parts that ship are written.
         recipe: Amounts.
         processes: Processes that draw.

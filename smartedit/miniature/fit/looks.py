@@ -76,7 +76,7 @@ def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int) -> 
         rng = stock.rng(SPACE, "looks", number)
         scene = stock.scene(SPACE, "looks", number)
         drawn = draw(scene, DRAWN_SIDE)
-        cutout, label = _cut(scene, drawn, rng)
+        cutout, label = cut_out(scene, drawn, rng)
         pictures.append(cv2.resize(drawn.image, (size, size), interpolation=cv2.INTER_AREA))
         cutouts.append(cv2.resize(cutout, (size, size), interpolation=cv2.INTER_AREA))
         turns = [[t.question, t.answer] for t in conversation(scene, rng, turns=QUESTIONS)]
@@ -88,7 +88,7 @@ def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int) -> 
     write_bytes(folder / f"texts-{shard:04d}.json", json.dumps(texts).encode())
 
 
-def _cut(scene: Scene, drawn: Drawing, rng: np.random.Generator) -> tuple[NDArray[np.uint8], str]:
+def cut_out(scene: Scene, drawn: Drawing, rng: np.random.Generator) -> tuple[NDArray[np.uint8], str]:
     """One thing with its name, or, one time in six, a free piece of the wall or the ground with its words."""
     side = drawn.image.shape[0]
     if rng.random() < 1 / 6:

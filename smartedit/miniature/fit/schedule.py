@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,3 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     """The saved state, or None."""
     path = folder / "state.pt"
     return torch.load(path, weights_only=True) if path.is_file() else None
-
-
-def plan_record(plan: Plan) -> dict[str, Any]:
-    """The plan as it is written beside the weights."""
-    return asdict(plan)

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from reason_edit.files import write_text
+from reason_edit.files import file_sha256, write_text
 
 
 def ship(parts: dict[str, Path], out: Path) -> dict[str, int]:
@@ -62,7 +62,7 @@ def _without_origin(file: Path, place: Path) -> None:
 
 def _link_shared(target: Path, out: Path, written: dict[str, str]) -> None:
     for part in sorted(p for p in target.iterdir() if p.is_dir()):
-        content = json.dumps({f.name: f.read_bytes().hex() for f in sorted(part.iterdir()) if f.is_file()})
+        content = " ".join(f"{f.name} {file_sha256(f)}" for f in sorted(part.iterdir()) if f.is_file())
         if content in written:
             shutil.rmtree(part)
             part.symlink_to(Path("..") / written[content], target_is_directory=True)
