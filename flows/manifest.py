@@ -12,11 +12,9 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from smartedit.config.loading import load_tree
-from smartedit.config.sources import ManifestConfig
 from smartedit.data.audit import Audit, Kind, audit_manifest
 from smartedit.data.audit_report import write_audit
-from smartedit.data.build import BuildReport, build_manifest
+from smartedit.data.build import BuildReport, build_from_file
 from smartedit.data.manifest import Manifest
 from smartedit.data.sheet import write_sheet
 
@@ -28,8 +26,7 @@ class ManifestLeaks(RuntimeError):
 @task(name="build", cache_policy=NO_CACHE)
 def build(config: Path, out: Path, settings: list[str]) -> BuildReport:
     """Read all sources; those whose parts lie there already are kept."""
-    tree = load_tree(ManifestConfig, source=config, overrides=settings)
-    return build_manifest(tree, out, data_root=config.parent / tree.root)
+    return build_from_file(config, out, settings)
 
 
 @task(name="contact-sheet", cache_policy=NO_CACHE)

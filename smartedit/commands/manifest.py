@@ -27,16 +27,13 @@ def build(
     ] = None,
 ) -> None:
     """Read all sources into one manifest; the same command goes on after an interruption."""
-    from smartedit.config.loading import load_tree
-    from smartedit.config.sources import ManifestConfig
-    from smartedit.data.build import build_manifest
+    from smartedit.data.build import build_from_file
     from smartedit.data.manifest import Manifest
     from smartedit.data.progress import progress_bars
 
     with plain_words():
-        tree = load_tree(ManifestConfig, source=config, overrides=overrides or [])
         with progress_bars() as progress:
-            report = build_manifest(tree, out, data_root=config.parent / tree.root, progress=progress)
+            report = build_from_file(config, out, overrides or (), progress)
         manifest = Manifest(report.manifest)
     _print_summary(manifest)
     reused = f"; kept from an earlier run: {', '.join(report.reused)}" if report.reused else ""

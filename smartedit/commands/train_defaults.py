@@ -45,9 +45,7 @@ def drawn_manifest(side: int, say: Callable[[str], None]) -> Path:
         say: Told what is drawn and where, if it is not there yet.
     """
     from reason_edit.embedded import cache_folder
-    from smartedit.config.loading import load_tree
-    from smartedit.config.sources import ManifestConfig
-    from smartedit.data.build import build_manifest
+    from smartedit.data.build import build_from_file
     from smartedit.miniature.benchmark_set import EDITION
     from smartedit.miniature.corpora import SOURCES, write_corpora
     from smartedit.miniature.stock import Stock
@@ -59,5 +57,4 @@ def drawn_manifest(side: int, say: Callable[[str], None]) -> Path:
     else:
         say(f"no --manifest: training on the drawn data in {folder}")
     write_corpora(corpora, Stock(count=SCENES, size=side, synthetic=PAIRS))
-    tree = load_tree(ManifestConfig, source=corpora / SOURCES)
-    return build_manifest(tree, folder / "manifest", data_root=corpora / tree.root).manifest.parent
+    return build_from_file(corpora / SOURCES, folder / "manifest").manifest.parent

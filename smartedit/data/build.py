@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from reason_edit.files import atomic_path
 from reason_edit.tables import TableError, read_metadata
+from smartedit.config.loading import load_tree
 from smartedit.config.sources import ManifestConfig
 from smartedit.data.columns import SCHEMA
 from smartedit.data.digests import Digests, InputDigest
@@ -104,6 +105,23 @@ def build_manifest(config: ManifestConfig, out: Path, *, data_root: Path, progre
         prepared[name] = Prepared(found=found, digests=taken, part=part)
     with _only_build_in(out):
         return _build(config, prepared, out, data_root, progress)
+
+
+def build_from_file(config: Path, out: Path, overrides: Sequence[str] = (), progress: Progress = silent) -> BuildReport:
+    """Build a manifest from a TOML file that names the sources; its paths are relative to the file.
+
+    Args:
+        config: The file.
+        out: The folder to write to.
+        overrides: Texts like `sources.llava.images=FOLDER`, over the file's.
+        progress: Told how far a source is.
+
+    Raises:
+        ConfigError: The file cannot be used.
+        BuildError: As in `build_manifest`.
+    """
+    tree = load_tree(ManifestConfig, source=config, overrides=overrides)
+    return build_manifest(tree, out, data_root=config.parent / tree.root, progress=progress)
 
 
 def _build(

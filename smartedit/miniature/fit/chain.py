@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smartedit.config.loading import load_tree
 from smartedit.config.model import ModelConfig, load_model_config
-from smartedit.config.sources import ManifestConfig
 from smartedit.config.training import StageName, load_training_config
-from smartedit.data.build import build_manifest
-from smartedit.miniature.corpora import write_corpora
+from smartedit.data.build import build_from_file
+from smartedit.miniature.corpora import SOURCES, write_corpora
 from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, save_text_encoder
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
@@ -185,5 +183,4 @@ def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[
 
 
 def _manifest(corpora: Path, out: Path, *overrides: str) -> Path:
-    tree = load_tree(ManifestConfig, source=corpora / "sources.toml", overrides=overrides)
-    return build_manifest(tree, out, data_root=corpora / tree.root).manifest
+    return build_from_file(corpora / SOURCES, out, overrides).manifest
