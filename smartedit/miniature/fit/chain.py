@@ -16,7 +16,7 @@ from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, 
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
 from smartedit.miniature.fit.crawl import write_crawl
-from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, fit_denoiser
+from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, fit_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.language import Talk, fit_language
 from smartedit.miniature.fit.looks import draw_looks
 from smartedit.miniature.fit.pairs import Pairs, draw_pairs
@@ -120,34 +120,24 @@ def _see_and_edit(
     seventh = len(pairs.pictures) // 7
     early = fit_autoencoder(pairs.pictures[:seventh], config.vae, recipe.autoencoder, work / "vae-early")
     ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
+    scaling = early.config.scaling_factor
     on_part("denoiser, first steps")
     plan, states = recipe.denoiser, work / "denoiser"
-    _fit(pairs, _latents(early, pairs, work / "latents-early.pt"), ids, config, early, plan, states, recipe, True)
+    rows = EditLatents(
+        latents=_latents(early, pairs, work / "latents-early.pt"), before=pairs.before, after=pairs.after, ids=ids
+    )
+    fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=recipe.early_steps)
     on_part("autoencoder, second part")
     others = pairs.pictures[seventh : 4 * seventh]
     vae = fit_autoencoder(others, config.vae, recipe.autoencoder_on, work / "vae", start=work / "vae-early")
     sharp = sharpen_decoder(others, work / "vae", recipe.decoder, work / "vae-sharp")
+    scaling = vae.config.scaling_factor
     on_part("denoiser")
-    latents = _latents(vae, pairs, work / "latents.pt")
-    return sharp, _fit(pairs, latents, ids, config, vae, plan, states, recipe, False)
-
-
-def _fit(
-    pairs: Pairs,
-    latents: Tensor,
-    ids: Tensor,
-    config: ModelConfig,
-    vae: Any,
-    plan: Any,
-    states: Path,
-    recipe: Recipe,
-    early: bool,
-) -> TextToEdit:
-    rows = EditLatents(latents=latents, before=pairs.before, after=pairs.after, ids=ids)
-    until = recipe.early_steps if early else plan.steps
-    return fit_denoiser(
-        rows, config, vae.config.scaling_factor, plan, states, text_steps=recipe.text_steps, until=until
-    )
+    rows = replace(rows, latents=_latents(vae, pairs, work / "latents.pt"))
+    fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=plan.steps)
+    on_part("denoiser, on")
+    more = fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, work / "denoiser-on", start=states)
+    return sharp, more
 
 
 def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:

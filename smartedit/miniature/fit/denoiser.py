@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from smartedit.config.model import ModelConfig
+from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import batches
 from smartedit.miniature.fit.schedule import Journal, Plan, cosine, read_state, save_state
 from smartedit.model.build import build_text_encoder, build_training_scheduler, build_unet
@@ -82,8 +84,56 @@ def fit_denoiser(
     """
     torch.manual_seed(plan.seed)
     model = TextToEdit(config).train()
-    scheduler = build_training_scheduler(config.scheduler)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=text_steps, until=until)
+
+
+def fit_denoiser_on(
+    rows: EditLatents, config: ModelConfig, scaling: float, plan: Plan, out: Path, *, start: Path
+) -> TextToEdit:
+    """Train the UNet on, by Muon, from the averaged model of a finished training; the text encoder stays as it is.
+
+    Args:
+        rows: The pairs.
+        config: Sizes and noise schedule.
+        scaling: The autoencoder's scaling factor.
+        plan: Steps, batch, learning rate and seed.
+        out: Where states and the journal lie.
+        start: `out` of `fit_denoiser`.
+
+    Returns:
+        The averaged model, frozen.
+    """
+    model = averaged_denoiser(start, config).train()
+    model.unet.requires_grad_(True)
+    optimizer = MuonWithAdamW(model.unet, learning_rate=plan.learning_rate, ends=("conv_in", "conv_out"))
+    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=0, until=plan.steps)
+
+
+def averaged_denoiser(folder: Path, config: ModelConfig) -> TextToEdit:
+    """The averaged model of a saved state, frozen."""
+    state = read_state(folder)
+    assert state is not None
+    model = TextToEdit(config)
+    average = EMAModel(model.parameters())
+    average.load_state_dict(state["average"])
+    average.copy_to(model.parameters())
+    return model.requires_grad_(False).eval()
+
+
+def _train(
+    model: TextToEdit,
+    optimizer: Any,
+    rows: EditLatents,
+    config: ModelConfig,
+    scaling: float,
+    plan: Plan,
+    out: Path,
+    *,
+    text_steps: int,
+    until: int,
+) -> TextToEdit:
+    scheduler = build_training_scheduler(config.scheduler)
     average = EMAModel(model.parameters(), decay=EMA_DECAY, use_ema_warmup=True, power=0.75)
     step, state = 0, read_state(out)
     if state is not None:

@@ -43,6 +43,7 @@ RECIPE = Recipe(
     clip=plan(),
     language=(plan(), plan()),
     denoiser=plan(3),
+    denoiser_on=plan(2),
     text_steps=2,
     perceptual=plan(),
     stages=dict.fromkeys(("align", "joint", "full", "baseline"), STEPS),
