@@ -5,7 +5,9 @@ import logging
 import re
 import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,15 @@ from smartedit.synthesis.records import PictureRow, Rejection
 from smartedit.tools.annotations import AnnotatedPicture
 
 logger = logging.getLogger(__name__)
+
+LONGEST_ID = 120
+"""A longer id is cut: files of a run are named after ids, with something before and behind."""
+
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a picture is to be turned."""
+
+BITS = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
+"""How many bits of a byte are set."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -52,8 +63,8 @@ def take_in(
         annotated: Annotated pictures by file name; others are then rejected as "not annotated".
 
     Returns:
-        Rows ordered by id, and rejections "broken", "animated", "too small", "too large", "duplicate", "not
-        annotated" and "annotated at another size".
+        Rows in the order of the file names, and rejections "broken", "animated", "too small", "too large", "duplicate",
+        "not annotated", "annotated at another size", "orientation unclear" and "unusable name".
 
     Raises:
         PictureFolderError: There is no such folder, or no picture file in it.
@@ -61,39 +72,43 @@ def take_in(
     files = picture_files(folder)
     rows: list[PictureRow] = []
     rejections: list[Rejection] = []
-    seen: list[tuple[str, NDArray[np.uint8], int]] = []
-    hashes: dict[str, str] = {}
+    looks, hashes, ids = Looks(), dict[str, str](), set[str]()
+    namesakes = Counter(path.name for path in files)
     for path in files:
         name = path.relative_to(folder).as_posix()
         if config.limit is not None and len(rows) >= config.limit:
             break
         try:
-            annotation = _annotation(name, annotated)
-            sha256 = file_sha256(path)
+            _need_text(name)
+            annotation = _annotation(name, annotated, alone=namesakes[path.name] == 1)
+            sha256 = _content_hash(path)
             if sha256 in hashes:
                 raise Refused(reason="duplicate", detail=f"the same bytes as {hashes[sha256]}")
-            image, stored = read_upright(path, config)
-            if annotation is not None and (annotation.width, annotation.height) != stored:
-                detail = f"annotations are for {annotation.width} x {annotation.height}, the file has {stored}"
-                raise Refused(reason="annotated at another size", detail=detail)
+            upright = read_upright(path, config)
+            image = upright.image
+            if annotation is not None:
+                _need_fit(annotation, upright)
             digest, thumbnail = difference_hash(image), _thumbnail(image)
-            _refuse_duplicate(digest, thumbnail, seen, [r.original for r in rows], config)
+            twin = looks.find(digest, thumbnail, config.duplicate_distance)
+            if twin is not None:
+                raise Refused(reason="duplicate", detail=f"looks like {rows[twin].original}")
         except Refused as refusal:
             rejections.append(_rejection(name, refusal))
             continue
-        picture_id = picture_id_of(name)
+        picture_id = picture_id_of(name, ids)
+        ids.add(picture_id.lower())
         with atomic_path(root / f"pictures/{picture_id}.png") as temporary:
             image.save(temporary, compress_level=3)
         hashes[sha256] = name
-        seen.append((digest, thumbnail, len(rows)))
+        looks.add(digest, thumbnail)
         rows.append(
             PictureRow(
                 picture_id=picture_id,
                 path=f"pictures/{picture_id}.png",
                 original=name,
                 original_sha256=sha256,
-                original_width=stored[0],
-                original_height=stored[1],
+                original_width=upright.stored[0],
+                original_height=upright.stored[1],
                 width=image.width,
                 height=image.height,
                 perceptual_hash=digest,
@@ -119,24 +134,82 @@ def picture_files(folder: Path) -> list[Path]:
     return files
 
 
-def picture_id_of(name: str) -> str:
-    """An id from a path below the folder: letters, digits, `-` and `_`, and a short hash where that loses something."""
+def picture_id_of(name: str, taken: Collection[str] = ()) -> str:
+    """An id from a path below the folder: letters, digits, `-` and `_`, and a short hash where that loses something.
+
+    Args:
+        name: The path.
+        taken: Ids of other pictures, in lower case: `cat.jpg` and `cat.png`, or `Cat.jpg`, are two pictures.
+    """
     stem = name.rpartition(".")[0]
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)
-    return plain if plain == stem else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:LONGEST_ID]
+    if plain == stem and plain.lower() not in taken:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def _annotation(name: str, annotated: Mapping[str, AnnotatedPicture] | None) -> AnnotatedPicture | None:
+def _need_text(name: str) -> None:
+    """Refuse a name that no table can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(reason="unusable name", detail="the file's name is not UTF-8") from error
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise Refused(reason="broken", detail=f"cannot be read: {error.strerror}") from error
+
+
+def _annotation(name: str, annotated: Mapping[str, AnnotatedPicture] | None, *, alone: bool) -> AnnotatedPicture | None:
     if annotated is None:
         return None
-    found = annotated.get(name) or annotated.get(name.rpartition("/")[2])
+    found = annotated.get(name)
+    if found is None and "/" in name:
+        found = annotated.get(name.rpartition("/")[2])
+        if found is not None and not alone:
+            detail = "the annotation file names it without its folder, and another folder has a file of that name"
+            raise Refused(reason="not annotated", detail=detail)
     if found is None:
         raise Refused(reason="not annotated", detail="the annotation file does not name it")
     return found
 
 
-def read_upright(path: Path, config: PicturesConfig) -> tuple[Image.Image, tuple[int, int]]:
-    """A picture as RGB, upright and not too large, with the size of its stored pixels.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upright:
+    """A picture as one sees it.
+
+    Attributes:
+        image: RGB, upright and not too large.
+        stored: Size of the stored pixels, before any turning and scaling.
+        shown: Size after turning, before any scaling.
+        orientation: The EXIF orientation, 1 where there is none: 2 to 4 keep the size, 5 to 8 swap its sides.
+    """
+
+    image: Image.Image
+    stored: tuple[int, int]
+    shown: tuple[int, int]
+    orientation: int
+
+
+def _need_fit(annotation: AnnotatedPicture, upright: Upright) -> None:
+    """Refuse annotations that were made on other pixels than those that are taken in."""
+    size = (annotation.width, annotation.height)
+    if size != upright.shown:
+        detail = f"annotations are for {size[0]} x {size[1]}, the picture has {upright.shown[0]} x {upright.shown[1]}"
+        turned = " once it is upright" if upright.shown != upright.stored else ""
+        raise Refused(reason="annotated at another size", detail=detail + turned)
+    if upright.orientation != 1 and upright.shown == upright.stored:
+        detail = (
+            f"EXIF orientation {upright.orientation} turns it, and its size does not say which way it was annotated"
+        )
+        raise Refused(reason="orientation unclear", detail=detail)
+
+
+def read_upright(path: Path, config: PicturesConfig) -> Upright:
+    """A picture as RGB, upright and not too large.
 
     Raises:
         Refused: It is broken, animated, too small or too large.
@@ -145,16 +218,14 @@ def read_upright(path: Path, config: PicturesConfig) -> tuple[Image.Image, tuple
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                return _upright(file, config), (file.width, file.height)
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        struct.error,
-        ValueError,
-        EOFError,
-        Image.DecompressionBombError,
-    ) as error:
+                # Decoding at a fraction of the size, further down, changes what the file says of itself.
+                stored, said = file.size, file.getexif().get(ORIENTATION)
+                orientation = said if isinstance(said, int) and 1 <= said <= 8 else 1
+                shown = stored if orientation < 5 else stored[::-1]
+                return Upright(image=_upright(file, config), stored=stored, shown=shown, orientation=orientation)
+    except Image.DecompressionBombError as error:
+        raise Refused(reason="too large", detail=str(error)[:200]) from error
+    except (OSError, UnidentifiedImageError, SyntaxError, struct.error, ValueError, TypeError, EOFError) as error:
         raise Refused(reason="broken", detail=f"{type(error).__name__}: {error}"[:200]) from error
 
 
@@ -162,11 +233,12 @@ def _upright(file: Image.Image, config: PicturesConfig) -> Image.Image:
     megapixels = file.width * file.height / 1e6
     if megapixels > config.max_megapixels:
         raise Refused(reason="too large", detail=f"{megapixels:.0f} megapixels, more than {config.max_megapixels:.0f}")
-    if getattr(file, "n_frames", 1) > 1:
+    # A phone's JPEG may carry a second picture behind the first (MPO); that is no animation.
+    if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:
         raise Refused(reason="animated", detail=f"{getattr(file, 'n_frames', 1)} frames")
     if min(file.size) < config.min_side:
         raise Refused(reason="too small", detail=f"{file.width} x {file.height}, less than {config.min_side} a side")
-    if file.format == "JPEG":
+    if file.format in ("JPEG", "MPO"):
         file.draft("RGB", (config.max_side, config.max_side))
     image = ImageOps.exif_transpose(file)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -205,28 +277,39 @@ def _thumbnail(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image.resize((32, 32), Image.Resampling.BOX))
 
 
-def _refuse_duplicate(
-    digest: str,
-    thumbnail: NDArray[np.uint8],
-    seen: Sequence[tuple[str, NDArray[np.uint8], int]],
-    names: Sequence[str],
-    config: PicturesConfig,
-) -> None:
-    for other, other_thumbnail, index in seen:
-        if hash_distance(digest, other) <= config.duplicate_distance:
+class Looks:
+    """What the pictures so far look like, to be searched for a further one's like."""
+
+    def __init__(self) -> None:
+        self._hashes = np.zeros((64, 8), dtype=np.uint8)
+        self._thumbnails: list[NDArray[np.uint8]] = []
+
+    def add(self, digest: str, thumbnail: NDArray[np.uint8]) -> None:
+        """Remember a picture."""
+        count = len(self._thumbnails)
+        if count == len(self._hashes):
+            self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
+        self._hashes[count] = _hash_bytes(digest)
+        self._thumbnails.append(thumbnail)
+
+    def find(self, digest: str, thumbnail: NDArray[np.uint8], distance: int) -> int | None:
+        """The first picture that looks the same, by the order in which they were added; None where none does."""
+        known = self._hashes[: len(self._thumbnails)]
+        apart = BITS[known ^ _hash_bytes(digest)].sum(axis=1)
+        for index in np.flatnonzero(apart <= distance):
             # Plain pictures share hashes by chance: the thumbnails have to agree as well.
-            difference = np.abs(thumbnail.astype(np.int16) - other_thumbnail.astype(np.int16))
+            difference = np.abs(thumbnail.astype(np.int16) - self._thumbnails[index].astype(np.int16))
             if difference.mean() < 2.0 and np.quantile(difference, 0.99) < 24:
-                raise Refused(reason="duplicate", detail=f"looks like {names[index]}")
+                return int(index)
+        return None
+
+
+def _hash_bytes(digest: str) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
 
 
 def _rejection(name: str, refusal: Refused) -> Rejection:
+    key = name.encode("utf-8", "backslashreplace").decode()
     return Rejection(
-        key=name, candidate_id=None, category=None, stage="intake", reason=refusal.reason, detail=refusal.detail
+        key=key, candidate_id=None, category=None, stage="intake", reason=refusal.reason, detail=refusal.detail
     )
-
-
-def iter_shards(rows: Sequence[PictureRow], size: int) -> Iterator[Sequence[PictureRow]]:
-    """Pictures in groups that are worked on together."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
