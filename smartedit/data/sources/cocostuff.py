@@ -93,11 +93,23 @@ def _grey_values(content: bytes, name: str) -> NDArray[np.uint8]:
 def scan_label_map(path: Path) -> tuple[list[int], tuple[int, int]]:
     """The values in a map, ascending, and its height and width; raises as `read_label_map` does."""
     labels = read_label_map(path)
-    values = labels.ravel()
-    ends = np.flatnonzero(values[1:] != values[:-1])  # of runs of one value: far fewer than the pixels
-    counts = np.bincount(values[ends], minlength=256)
-    counts[values[-1]] += 1
-    return np.flatnonzero(counts).tolist(), (labels.shape[0], labels.shape[1])
+    return _values_in(labels), (labels.shape[0], labels.shape[1])
+
+
+def _values_in(labels: NDArray[np.uint8]) -> list[int]:
+    """The values in a map, ascending.
+
+    The first pixel of a value, row by row, differs from the one above and from the one to its left. Few others do, and
+    two comparisons of all pixels cost a fraction of counting them. Eight pixels are taken at a time.
+    """
+    width, pixels = labels.shape[1], np.ascontiguousarray(labels).ravel()
+    count = (len(pixels) - width) // 8 * 8
+    below = pixels[width : width + count]
+    is_first = below != pixels[:count]
+    is_first &= below != pixels[width - 1 : width - 1 + count]
+    firsts = below.view(np.uint64)[is_first.view(np.uint64) != 0].view(np.uint8)
+    seen = np.concatenate([pixels[:width], firsts, pixels[width + count :]])
+    return np.flatnonzero(np.bincount(seen, minlength=256)).tolist()
 
 
 def is_stuff_only(values: list[int]) -> bool:

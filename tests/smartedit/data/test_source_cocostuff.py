@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from smartedit.data.examples import Reason
 from smartedit.data.locations import SourceError
@@ -53,6 +54,19 @@ def test_stuff_only_maps_have_ids_that_are_not_shifted(root: Path) -> None:
     assert reasons == {}
     assert rows[0].label_ids == (92, 124, 182)
     assert rows[0].phrases == ("class92", "class124", "class182")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 3), (9, 8), (37, 41), (64, 80)])
+def test_every_value_of_a_map_is_seen(tmp_path: Path, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape)
+    for number in range(60):
+        labels = np.full(shape, rng.integers(256), np.uint8)
+        for _ in range(rng.integers(6)):  # a box, down to one pixel, anywhere
+            y, x = rng.integers(shape[0]), rng.integers(shape[1])
+            labels[y : y + rng.integers(1, 9), x : x + rng.integers(1, 9)] = rng.integers(256)
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(labels).save(path)
+        assert cocostuff.scan_label_map(path) == (np.unique(labels).tolist(), shape)
 
 
 def test_every_fault_has_its_reason(root: Path) -> None:
