@@ -1,10 +1,14 @@
 """`smartedit-bench methods`: which editors can be measured."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smartedit.commands.plain_errors import plain_errors
+
+if TYPE_CHECKING:
+    from benchmark.methods.specs import MethodSpec
 
 
 @plain_errors
@@ -20,28 +24,44 @@ def methods(
     if pin:
         _print_pins(pin)
         return
-    from pydantic import TypeAdapter
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from benchmark.methods.registry import METHODS
 
-    table = Table(title="smartedit-bench methods", show_lines=verbose)
-    for column in ("method", "tags", "what it is", *(["facts", "settings"] if verbose else [])):
-        table.add_column(column, overflow="fold")
-    for spec in METHODS.values():
-        row = [spec.name, ", ".join(spec.tags) or "as tagged by you", spec.summary]
-        if verbose:
-            schema = TypeAdapter(spec.options).json_schema().get("properties", {})
-            row.append("\n".join(f"{k}: {v}" for k, v in spec.facts.items()))
-            row.append("\n".join(f"{k} = {v.get('default', 'needed')}" for k, v in schema.items()))
-        table.add_row(*map(escape, row))
-    console = Console()
-    console.print(table)
-    console.print(
+    if verbose:
+        for spec in METHODS.values():
+            typer.echo("\n".join(_described(spec)) + "\n")
+    else:
+        table = Table(title="smartedit-bench methods")
+        for column in ("method", "tags", "what it is"):
+            table.add_column(column, overflow="fold")
+        for spec in METHODS.values():
+            table.add_row(*map(escape, (spec.name, ", ".join(spec.tags) or "as tagged by you", spec.summary)))
+        Console().print(table)
+    typer.echo(
         "package.module:factory names an editor of your own: a function that makes an object with edit(requests)."
     )
+
+
+def _described(spec: "MethodSpec") -> list[str]:
+    """A method's lines, none of them folded, so that a hub id or a commit can be copied and searched for."""
+    from pydantic import TypeAdapter
+
+    settings = TypeAdapter(spec.options).json_schema().get("properties", {})
+    return [
+        f"{spec.name} ({', '.join(spec.tags) or 'as tagged by you'}): {spec.summary}",
+        *(f"    {name}: {text}" for name, text in spec.facts.items()),
+        *(f"    --set {spec.name}.{name}={_default(setting)}" for name, setting in settings.items()),
+    ]
+
+
+def _default(setting: Mapping[str, Any]) -> str:
+    if "default" not in setting:
+        return "VALUE (needed)"
+    value = setting["default"]
+    return str(value).lower() if isinstance(value, bool) else "(not set)" if value is None else str(value)
 
 
 def _print_pins(names: list[str]) -> None:

@@ -188,8 +188,18 @@ def _size_arguments(row: EditingPipeline, size: tuple[int, int] | None, options:
     return arguments
 
 
+def _size_in_words(row: EditingPipeline) -> str:
+    """How a picture comes to size by default, and how the result comes back."""
+    if row.fixed:
+        to = f"the class's own, of an area of {row.side} x {row.side}" if row.takes_side else "the class's own"
+    else:
+        to = f"{row.resolution} of {row.side} x {row.side}, sides multiples of {row.multiple}"
+    return f"{to}; the result keeps it, and scoring brings it back to the source's"
+
+
 def _facts(row: EditingPipeline) -> Mapping[str, str]:
     facts = {"class": row.pipeline, **row.checkpoint.facts(), "batch": "together" if row.batched else "one by one"}
+    facts["size"] = _size_in_words(row)
     return facts | ({"remark": row.remark} if row.remark else {})
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from benchmark.edit import edit_run
 from benchmark.methods.calling import edit_requests
 from benchmark.methods.memory import is_out_of_memory
 from benchmark.methods.registry import MethodWords, resolve_methods
-from benchmark.methods.specs import MethodError, SampleError
+from benchmark.methods.specs import MethodError, SampleError, Setting
 from benchmark.methods.weights import find_weights
 from benchmark.provenance import describe_dataset, open_run
 from benchmark.runs import Run
@@ -144,3 +145,23 @@ def test_gated_weights_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MethodError, match="owner/model: gated; accept its licence on its page and log in"):
         find_weights("owner/model", revision="abc", patterns=["model_index.json"])
     assert asked[1] == {"revision": "abc", "allow_patterns": ["model_index.json"]}
+
+
+def test_the_documented_editor_of_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/methods.md as it stands there, with a model put behind it."""
+    docs = (Path(__file__).parents[3] / "docs" / "methods.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n# my_editors\.py: (.+?)\n(.+?)```", docs, re.DOTALL)
+    words, code = example
+    model = """
+def load_my_model(device, steps):
+    return lambda image, instruction, seed: image.rotate(90).resize((steps, 8 if device == "cpu" else 9))
+"""
+    (tmp_path / "my_editors.py").write_text(code + model)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert words == "smartedit-bench evaluate --method bagel=my_editors:bagel --set bagel.steps=50"
+    (method,) = resolve_methods(MethodWords(methods=["bagel=my_editors:bagel"], sets=["bagel.steps=50"]))
+    assert method.label == "bagel" and method.settings()["options"] == {"steps": 50}
+    made = edit_requests("bagel", method.build(Setting(device="cpu")), [request("x"), request("y")])
+    assert [r.image.size for r in made if isinstance(r, EditResult)] == [(50, 8), (50, 8)]
+    code_lines = [line for line in code.splitlines() if line]
+    assert len(code_lines) <= 10

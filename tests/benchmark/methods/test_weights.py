@@ -94,6 +94,22 @@ def test_verbose_says_what_and_where_it_was_read() -> None:
             assert f"checked: {spec.checkpoint.checked[:40]}" in done.output, name
 
 
+def test_verbose_folds_no_name_on_a_narrow_terminal() -> None:
+    """A commit or class that is broken over lines cannot be searched for or pasted."""
+    lines = CliRunner().invoke(app, ["methods", "--verbose"], env={"COLUMNS": "80"}).output.splitlines()
+    assert f"    checkpoint: {KONTEXT.model} @ {KONTEXT.revision}" in lines
+    assert "    --set flux-kontext.resolution=area" in lines and "    --set flux-kontext.vae_tiling=false" in lines
+    assert "    --set flux-kontext.revision=(not set)" in lines and "    --set http.url=VALUE (needed)" in lines
+    for row in EDITING_PIPELINES:
+        (line,) = (line for line in lines if line.startswith(f"{row.name} ("))
+        rest = lines[lines.index(line) + 1 :]
+        told = rest[: rest.index("")]
+        (size,) = (text for text in told if text.startswith("    size: "))
+        assert f"    class: {row.pipeline}" in told and size.endswith("scoring brings it back to the source's")
+        assert row.fixed == size.startswith("    size: the class's own")
+        assert f"    --set {row.name}.steps={row.steps}" in told
+
+
 def test_every_pin_is_a_commit_or_a_branch_that_is_said_to_be_one() -> None:
     for spec in METHODS.values():
         weights = spec.checkpoint
