@@ -32,7 +32,8 @@ def instruct(
         Instructions; rejections "writer failed" and "wording refused".
     """
     outcome: Outcome[Instructions] = Outcome()
-    facts = [edit_facts(candidates[g.candidate_id], g, knowledge) for g in groundings]
+    known = frozenset(name.lower() for name in knowledge.things)
+    facts = [edit_facts(candidates[g.candidate_id], g, knowledge, known) for g in groundings]
     for grounding, fact, answer in zip(groundings, facts, writer.write(facts), strict=True):
         candidate = candidates[grounding.candidate_id]
         if isinstance(answer, ToolError):
@@ -54,8 +55,10 @@ def instruct(
     return outcome
 
 
-def edit_facts(candidate: Candidate, grounding: Grounding, knowledge: Knowledge) -> EditFacts:
-    """What a writer may say about an edit."""
+def edit_facts(
+    candidate: Candidate, grounding: Grounding, knowledge: Knowledge, known: frozenset[str] = frozenset()
+) -> EditFacts:
+    """What a writer may say about an edit; `known` are the things that it would have made up if it named them."""
     reasoning = candidate.category is Category.REASONING
     kind = candidate.replacement
     return EditFacts(
@@ -69,6 +72,7 @@ def edit_facts(candidate: Candidate, grounding: Grounding, knowledge: Knowledge)
         place=grounding.place,
         seed=seed_from("instruct", candidate.candidate_id),
         others=_other_names(candidate, grounding),
+        known=known.union(kind.lower() for kind in candidate.context),
     )
 
 

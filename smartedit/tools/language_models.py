@@ -1,5 +1,6 @@
 """Language models that answer a prompt: an OpenAI-compatible endpoint, or a local model of transformers."""
 
+import json
 import os
 import time
 from typing import Any, Protocol
@@ -10,6 +11,10 @@ from smartedit.tools.protocols import ToolError, ToolUnavailable
 
 TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """HTTP answers after which another try may help."""
+
+
+MOST_BYTES = 4_000_000
+"""A longer answer is none."""
 
 
 class NoConnection(ToolError):
@@ -40,7 +45,19 @@ def build_language_model(config: WriterConfig) -> LanguageModel:
         return TransformersModel.load(config)
     if config.url is None or config.model is None:
         raise ToolUnavailable("endpoint: set writer.url (for example http://127.0.0.1:8000/v1) and writer.model")
+    _need_address(config.url)
     return Endpoint(config)
+
+
+def _need_address(url: str) -> None:
+    import httpx
+
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ToolUnavailable(f"endpoint: writer.url {url!r} is no address ({error})") from error
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ToolUnavailable(f"endpoint: writer.url {url!r} is no address; for example http://127.0.0.1:8000/v1")
 
 
 class Endpoint:
@@ -55,6 +72,7 @@ class Endpoint:
         self.name = f"{config.model}"
         self._config = config
         self._pause = pause
+        self._client: Any = None
 
     def complete(self, prompt: str, seed: int) -> str:
         """Ask once, and again after passing failures.
@@ -81,32 +99,57 @@ class Endpoint:
             if attempt:
                 time.sleep(self._pause * 2 ** (attempt - 1))
             try:
-                address = f"{str(config.url).rstrip('/')}/chat/completions"
-                response = httpx.post(address, json=body, headers=headers, timeout=config.timeout)
+                status, text = self._post(body, headers)
             except httpx.TransportError as error:
                 problem = f"{type(error).__name__}: {error}"
                 continue
-            if response.status_code in TRANSIENT:
-                problem = f"HTTP {response.status_code}"
+            except httpx.RequestError as error:
+                raise ToolError(f"endpoint: {type(error).__name__}: {error}") from error
+            if status in TRANSIENT:
+                problem = f"HTTP {status}"
                 continue
-            return _content(response)
+            return _content(status, text)
         raise NoConnection(f"{config.url}: {problem} after {config.retries + 1} tries")
 
+    def _post(self, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, str]:
+        """Status and text of one answer, all of it within the time limit: the library's own is for each piece of it."""
+        import httpx
 
-def _content(response: Any) -> str:
+        config = self._config
+        if self._client is None:
+            # Made once: it reads the machine's certificates, and keeps connections open.
+            self._client = httpx.Client(timeout=config.timeout)
+        address = f"{str(config.url).rstrip('/')}/chat/completions"
+        end = time.monotonic() + config.timeout
+        content = bytearray()
+        with self._client.stream("POST", address, json=body, headers=headers) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > MOST_BYTES:
+                    raise ToolError(f"endpoint: an answer of more than {MOST_BYTES} bytes")
+                if time.monotonic() > end:
+                    raise httpx.ReadTimeout(f"the answer is not complete after {config.timeout:g} s")
+        return response.status_code, content.decode("utf-8", "replace")
+
+
+def _content(status: int, text: str) -> str:
     """The text of a chat completion.
 
     Raises:
         ToolError: The answer is none.
     """
-    if response.status_code >= 400:
-        raise ToolError(f"endpoint: HTTP {response.status_code}: {response.text[:200]}")
+    if status >= 400:
+        raise ToolError(f"endpoint: HTTP {status}: {text[:200]}")
     try:
-        content = response.json()["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ToolError(f"endpoint: not a chat completion: {response.text[:200]!r}") from error
+        content = json.loads(text)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise ToolError(f"endpoint: not a chat completion: {text[:200]!r}") from error
     if not isinstance(content, str):
         raise ToolError("endpoint: a chat completion without text")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise ToolError("endpoint: a chat completion with half a character") from error
     return content
 
 

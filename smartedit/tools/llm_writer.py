@@ -133,7 +133,7 @@ def parse_texts(answer: str) -> list[str]:
     match = re.search(r"\[.*\]", answer, flags=re.DOTALL)
     try:
         texts = json.loads(match[0]) if match else None
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         texts = None
     if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
         raise ToolError(f"the answer holds no JSON list of strings: {answer[:120]!r}")
@@ -180,6 +180,8 @@ class ClueWriter:
         usable = [
             re.sub(r"^(the|an?)\s+", "", text, flags=re.IGNORECASE).rstrip(".")
             for text in texts
-            if 8 <= len(text) <= 120 and not any(names_word(text, word) for word in (*forbidden, *others))
+            if 8 <= len(text) <= 120
+            and text.isprintable()
+            and not any(names_word(text, word) for word in (*forbidden, *others))
         ]
         return list(dict.fromkeys(usable))[: self._count]

@@ -179,6 +179,8 @@ class EditFacts:
         place: Where something is added, for example "to the right of"; None unless added.
         seed: Chooses among phrasings.
         others: Further true ways to single it out: the position "on the left", "in the mirror".
+        known: Kinds of things in lower case. A writer is told of none but `kind` and `replacement`; a text that names
+            another of these made it up.
     """
 
     operation: Operation
@@ -191,6 +193,7 @@ class EditFacts:
     place: str | None
     seed: int
     others: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
 
 
 class InstructionWriter(Protocol):

@@ -17,7 +17,7 @@ def fault(text: str, fact: EditFacts) -> str | None:
     """What is wrong with an instruction.
 
     It is one short line; it names what comes, and the thing with the word that singles it out; or it holds the clue and
-    gives nothing away.
+    gives nothing away. It names no other thing.
 
     Args:
         text: The instruction.
@@ -26,13 +26,16 @@ def fault(text: str, fact: EditFacts) -> str | None:
     Returns:
         The fault, or None.
     """
-    if not 8 <= len(text) <= 240 or "\n" in text:
+    if not 8 <= len(text) <= 240 or not text.isprintable():
         return f"not one short line: {text[:80]!r}"
     for word in fact.forbidden:
         if names_word(text, word):
             return f"gives {word!r} away: {text!r}"
     if fact.replacement is not None and not names_word(text, fact.replacement):
         return f"does not name {fact.replacement!r}: {text!r}"
+    stray = _other_thing(text, fact)
+    if stray is not None:
+        return f"speaks of {stray!r}, of which nothing was said: {text!r}"
     if fact.forbidden:
         return None if fact.referring.lower() in text.lower() else f"leaves out the clue: {text!r}"
     if not names_word(text, fact.kind):
@@ -42,4 +45,22 @@ def fault(text: str, fact: EditFacts) -> str | None:
         return f"leaves out {fact.attribute!r}: {text!r}"
     if fact.operation is Operation.REMOVE and re.search(r"\b(add|replace|swap)\b", text, flags=re.IGNORECASE):
         return f"asks for something else than a removal: {text!r}"
+    return None
+
+
+def _other_thing(text: str, fact: EditFacts) -> str | None:
+    """The first kind of thing in a text that is neither the one that is meant nor the one that comes."""
+    rest = text.lower()
+    said = {fact.referring, fact.kind, fact.replacement or "", *fact.others} - {""}
+    for phrase in sorted(said, key=len, reverse=True):
+        rest = re.sub(rf"\b{re.escape(phrase.lower())}(s|es)?\b", "|", rest)
+    if "mirror" in fact.attribute:
+        rest = rest.replace("mirror", "|")
+    words = re.findall(r"[\w'-]+|\|", rest)
+    for length in (3, 2, 1):
+        for start in range(len(words) - length + 1):
+            name = " ".join(words[start : start + length])
+            for form in (name, name.removesuffix("s"), name.removesuffix("es")):
+                if form in fact.known:
+                    return form
     return None

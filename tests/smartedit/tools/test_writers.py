@@ -1,14 +1,17 @@
 """Writers: wordings that hold together, a language model behind a real HTTP server, and its failures as rejections."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from smartedit.config.synthesis import WriterConfig
+from smartedit.synthesis.knowledge import read_knowledge
 from smartedit.tools.build import build_clue_writer, build_writer
 from smartedit.tools.instruction_writer import ASKING, DIRECT, TemplateWriter
 from smartedit.tools.language_models import Endpoint
@@ -32,6 +35,7 @@ def facts(operation: Operation = Operation.REPLACE, *, clue: bool = False, seed:
         place="to the right of" if operation is Operation.ADD else None,
         seed=seed,
         others=() if clue else ("clock on the left",),
+        known=frozenset({"clock", "orange", "dog", "dining table", "mirror"}),
     )
 
 
@@ -66,13 +70,45 @@ def test_wording_follows_from_the_seed_alone() -> None:
         ("Change the left clock\nto an orange.", False, "not one short line"),
         (f"Change the {CLUE}, a clock, to an orange.", True, "gives 'clock' away"),
         ("Change the thing on the wall to an orange.", True, "leaves out the clue"),
+        ("Change the left clock to an orange and remove the dogs.", False, "speaks of 'dog'"),
+        ("Put an orange where the left clock is on the dining table.", False, "speaks of 'dining table'"),
+        ("Change the left clock in the mirror to an orange.", False, "speaks of 'mirror'"),
+        (f"What is the {CLUE}? Change it and the dog to an orange.", True, "speaks of 'dog'"),
+        ("Change the left clock\u202e to an orange.", False, "not one short line"),
+        ("Change the left clock to an orange\ud800.", False, "not one short line"),
     ],
 )
 def test_wrong_wordings_are_found(text: str, clue: bool, problem: str) -> None:
     assert problem in (fault(text, facts(clue=clue)) or "")
 
 
+def test_names_within_names_are_no_other_things() -> None:
+    fact = replace(facts(), kind="hot dog", referring="left hot dog", others=(), replacement="teddy bear")
+    fact = replace(fact, replacement_phrase="a teddy bear", known=frozenset({"dog", "hot dog", "bear", "teddy bear"}))
+    assert fault("Change the left hot dog to a teddy bear.", fact) is None
+    assert "speaks of 'bear'" in (fault("Change the left hot dog to a teddy bear beside a bear.", fact) or "")
+    mirrored = replace(facts(), referring="clock in the mirror", attribute="in the mirror", others=("reflected clock",))
+    assert fault("Change what the mirror shows of the clock to an orange.", mirrored) is None
+
+
+def test_no_template_names_a_thing_of_the_table() -> None:
+    things = read_knowledge().things
+    known = frozenset(name.lower() for name in things)
+    for kind, other in zip(things, [*list(things)[1:], "apple"], strict=True):
+        for operation in Operation:
+            fact = replace(facts(operation), kind=kind, referring=f"left {kind}", others=(f"{kind} on the left",))
+            if operation is not Operation.REMOVE:
+                fact = replace(fact, replacement=other, replacement_phrase=things[other].one)
+            (texts,) = TemplateWriter(count=30).write([replace(fact, known=known)])
+            assert not isinstance(texts, ToolError)
+            assert [fault(text, replace(fact, known=known)) for text in texts] == [None] * len(texts)
+
+
 Reply = Callable[[dict[str, object]], tuple[int, str]]
+
+
+SLOWLY, COMPRESSED = "\f", "not compressed"
+"""A reply that is sent piece by piece, and one that is not what its header says."""
 
 
 @pytest.fixture
@@ -80,6 +116,7 @@ def server() -> Iterator[tuple[str, list[dict[str, object]], list[Reply]]]:
     """A real HTTP server; its last reply function answers, and every request is kept."""
     asked: list[dict[str, object]] = []
     replies: list[Reply] = []
+    release = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -87,8 +124,13 @@ def server() -> Iterator[tuple[str, list[dict[str, object]], list[Reply]]]:
             asked.append(body | {"path": self.path, "auth": self.headers.get("Authorization")})
             status, text = replies[-1](body)
             self.send_response(status)
+            if text == COMPRESSED:
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
-            self.wfile.write(text.encode())
+            with contextlib.suppress(ConnectionError):
+                for piece in text.split(SLOWLY):
+                    self.wfile.write(piece.encode())
+                    release.wait(0.05 if SLOWLY in text else 0)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -97,6 +139,7 @@ def server() -> Iterator[tuple[str, list[dict[str, object]], list[Reply]]]:
     thread = threading.Thread(target=service.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{service.server_port}/v1", asked, replies
+    release.set()
     service.shutdown()
     service.server_close()
 
@@ -153,6 +196,10 @@ def test_only_true_wordings_are_taken(server: tuple[str, list[dict[str, object]]
         ((200, '{"choices": [{"message": {"content": "I am sorry."}}]}'), "no JSON list"),
         ((200, '{"choices": [{"message": {"content": null}}]}'), "without text"),
         ((401, "bad key"), "HTTP 401: bad key"),
+        ((200, "[" * 100_000), "not a chat completion"),
+        ((200, json.dumps({"choices": [{"message": {"content": "[" * 100_000 + "]"}}]})), "no JSON list"),
+        ((200, '{"choices": [{"message": {"content": "\\ud800"}}]}'), "half a character"),
+        ((200, "x" * 5_000_000), "more than 4000000 bytes"),
     ],
 )
 def test_nonsense_rejects_the_sample(
@@ -194,6 +241,32 @@ def test_a_hanging_endpoint_is_left_after_the_time_limit(
     release.set()
     assert isinstance(result, ToolError)
     assert "ReadTimeout" in str(result)
+
+
+def test_an_endpoint_that_sends_for_ever_hangs_too(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path
+) -> None:
+    url, _, replies = server
+    replies.append(lambda _: (200, SLOWLY.join(" " * 2000)))
+    (result,) = writer_for(config(url, timeout=0.3, retries=0), tmp_path).write([facts()])
+    assert isinstance(result, ToolError)
+    assert "not complete after 0.3 s" in str(result)
+
+
+def test_a_reply_that_cannot_be_decoded_is_nonsense(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path
+) -> None:
+    url, _, replies = server
+    replies.append(lambda _: (200, COMPRESSED))
+    (result,) = writer_for(config(url), tmp_path).write([facts()])
+    assert isinstance(result, ToolError)
+    assert "DecodingError" in str(result)
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000/v1", "http://", "ftp://host/v1", "http://[::1/v1"])
+def test_what_is_no_address_is_said_before_the_run(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ToolUnavailable, match="is no address"):
+        build_writer(config(url), tmp_path)
 
 
 def test_a_local_model_of_transformers_answers(tmp_path: Path, bert_folder: Path) -> None:
