@@ -18,6 +18,7 @@ from benchmark.methods.weights import find_weights
 
 CHANNELS = 8
 TEXT_ENCODER = "cond_stage_model.transformer."
+BASE_FILES = ("tokenizer/tokenizer_config.json", "text_encoder/config.json", "unet/config.json", "vae/config.json")
 
 
 def convert(checkpoint: Path, folder: Path, base: str) -> Path:
@@ -39,11 +40,16 @@ def convert(checkpoint: Path, folder: Path, base: str) -> Path:
 
     if folder.exists():
         raise MethodError(f"{folder}: exists already; remove it or choose another folder")
-    weights, source = read_checkpoint(checkpoint), find_weights(base, option="--base")
+    source = find_weights(base, option="--base")
+    # What is not there would be looked for on the hub, under the name of the folder.
+    lacking = [name for name in BASE_FILES if not (source / name).is_file()]
+    if lacking:
+        raise MethodError(f"--base {base}: is no whole Stable Diffusion 1.5 pipeline: there is no {', '.join(lacking)}")
+    weights = read_checkpoint(checkpoint)
     pipeline = StableDiffusionInstructPix2PixPipeline(
         vae=_autoencoder(weights, source),
         text_encoder=_text_encoder(weights, source),
-        tokenizer=CLIPTokenizer.from_pretrained(source / "tokenizer"),
+        tokenizer=CLIPTokenizer.from_pretrained(source / "tokenizer", local_files_only=True),
         unet=_unet(weights, source),
         scheduler=EulerAncestralDiscreteScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="linspace"
@@ -107,7 +113,7 @@ def _autoencoder(weights: Mapping[str, Any], base: Path) -> Any:
 def _text_encoder(weights: Mapping[str, Any], base: Path) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    model = CLIPTextModel(CLIPTextConfig.from_pretrained(base / "text_encoder"))
+    model = CLIPTextModel(CLIPTextConfig.from_pretrained(base / "text_encoder", local_files_only=True))
     names = set(model.state_dict())
     own = {k.removeprefix(TEXT_ENCODER): v for k, v in weights.items() if k.startswith(TEXT_ENCODER)}
     # Older libraries kept the positions 0, 1, 2, ... as a tensor, and all names below `text_model.`.

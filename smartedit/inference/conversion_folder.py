@@ -123,7 +123,7 @@ def _vae(folders: ReleasedFolders) -> Any:
     from diffusers import AutoencoderKL
 
     try:
-        return AutoencoderKL.from_pretrained(folders.instruct_diffusion / "vae")
+        return AutoencoderKL.from_pretrained(folders.instruct_diffusion / "vae", local_files_only=True)
     except OSError as error:
         raise ReleasedError(f"--instruct-diffusion {folders.instruct_diffusion}: no autoencoder ({error})") from error
 
@@ -137,7 +137,7 @@ def _empty_text(folders: ReleasedFolders, config: ModelConfig) -> Any:
     beside = folders.instruct_diffusion / "text_encoder"
     folder = beside if beside.is_dir() else clip_folder(folders)
     try:
-        encoder = CLIPTextModel.from_pretrained(folder)
+        encoder = CLIPTextModel.from_pretrained(folder, local_files_only=True)
     except OSError as error:
         raise ReleasedError(f"{folder}: no CLIP text encoder ({error}); --instruct-diffusion needs one") from error
     return EmptyText.of(encoder, num_tokens=config.qformer.num_queries)

@@ -25,7 +25,7 @@ def examine_vocabulary(folder: Path) -> Iterator[Finding]:
 
     num_img_tokens = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("num_img_tokens", 32)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield _fault(f"{folder / 'tokenizer'}: no tokenizer can be read ({str(error).splitlines()[0]})")
         return

@@ -1,6 +1,8 @@
 """InstructDiffusion: the converter on a checkpoint with the original names, and the authors' guidance."""
 
 import re
+import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionInstructPix2PixPipeline as Pipeline
+from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from benchmark.cli import app
@@ -119,3 +122,19 @@ def test_checkpoints_of_something_else_are_named(base: Path, original: tuple[Pat
         read_checkpoint(tmp_path / "broken.ckpt")
     with pytest.raises(MethodError, match="exists already"):
         convert(original[0], tmp_path, str(base))
+
+
+def test_a_base_that_lacks_a_part_is_named_and_no_host_asked(
+    base: Path, original: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The libraries would take `base/tokenizer` for a name on the hub, where there is no such folder."""
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: asked.append(arguments) or [])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.chdir(tmp_path)
+    for part, file in (("tokenizer", "tokenizer_config.json"), ("text_encoder", "config.json")):
+        shutil.copytree(base, tmp_path / "base", ignore=shutil.ignore_patterns(part))
+        with pytest.raises(MethodError, match=f"--base base: .* there is no {part}/{file}"):
+            convert(original[0], tmp_path / "made", "base")
+        shutil.rmtree(tmp_path / "base")
+    assert asked == [] and not (tmp_path / "made").exists()

@@ -1,12 +1,14 @@
 """The converter keeps every value, resumes to the same bytes, and refuses what does not fit in plain words."""
 
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -197,6 +199,21 @@ def test_unreadable_files_say_what_they_are(folders: ReleasedFolders, tmp_path: 
 class Code:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return Path.touch, (Path("ran"),)
+
+
+def test_no_host_is_asked(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where weights are missing beside their configuration, which the libraries could look for elsewhere."""
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: asked.append(arguments) or [])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    convert_released(small.folders, tmp_path / "whole", small_settings())
+    for part, message in (("vae", "no autoencoder"), ("text_encoder", "no CLIP text encoder")):
+        shutil.copytree(small.folders.instruct_diffusion, tmp_path / part)
+        for file in [*(tmp_path / part / part).glob("*.safetensors"), *(tmp_path / part / part).glob("*.bin")]:
+            file.unlink()
+        folders = replace(small.folders, instruct_diffusion=tmp_path / part)
+        assert message in refusal(folders, tmp_path / f"without-{part}")
+    assert asked == []
 
 
 def test_pickled_code_is_never_run(folders: ReleasedFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
