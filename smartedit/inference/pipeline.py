@@ -10,12 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from smartedit.hub import fetch_model
+from smartedit.inference.call import check_output, read_call
 from smartedit.inference.conditioning import Reader, Reading, ReadingCache
 from smartedit.inference.output import SmartEditPipelineOutput
 from smartedit.inference.sampling import Guidance, denoise
 from smartedit.model.bim import Bim
 from smartedit.model.checkpoints import check_checkpoint
-from smartedit.model.images import autoencoder_pixels, keep_unedited, to_pictures, trained_size, upright
+from smartedit.model.images import autoencoder_pixels, keep_unedited, to_pictures, trained_size
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.prompts import OUR_PROMPTS, Phrasing, Prompts
 from smartedit.model.qformer import QFormer
@@ -172,14 +173,10 @@ class SmartEditPipeline(DiffusionPipeline):
             PictureError: A picture is too small or too narrow.
             PromptError: An instruction is empty or too long.
             SamplingError: The latents are not finite.
-            ValueError: Numbers of pictures, instructions and generators differ, or an option is not known.
+            ValueError: Numbers of pictures, instructions and generators differ, or an option is not known or no number.
         """
-        sources = [upright(i) for i in ([image] if isinstance(image, Image.Image) else image)]
-        instructions = [instruction] * len(sources) if isinstance(instruction, str) else list(instruction)
-        generators = list(generator) if isinstance(generator, Sequence) else generator
-        for name, values in (("instructions", instructions), ("generators", generators)):
-            if isinstance(values, list) and len(values) != len(sources):
-                raise ValueError(f"{len(sources)} pictures but {len(values)} {name}")
+        call = read_call(image, instruction, generator)
+        sources, generators = call.sources, call.generators
         unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
         if unknown:
             raise ValueError(f"callbacks see {', '.join(self._callback_tensor_inputs)}, not {', '.join(unknown)}")
@@ -188,10 +185,13 @@ class SmartEditPipeline(DiffusionPipeline):
             scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
             image_scale=settings.image_guidance_scale if image_guidance_scale is None else image_guidance_scale,
         )
-        steps = num_inference_steps or settings.num_inference_steps
-        readings = self.read(sources, instructions, speak=speak)
+        steps = settings.num_inference_steps if num_inference_steps is None else num_inference_steps
+        if steps < 1:
+            raise ValueError(f"num_inference_steps={steps}: at least one step is needed")
         step = self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
         sizes = [trained_size(*s.size, settings.image_size, square=square, step=step) for s in sources]
+        check_output(output_type, sizes)
+        readings = self.read(sources, call.instructions, speak=speak)
         finished: dict[int, Tensor] = {}
         for size in dict.fromkeys(sizes):
             rows = [i for i, other in enumerate(sizes) if other == size]
@@ -287,8 +287,6 @@ class SmartEditPipeline(DiffusionPipeline):
     ) -> list[Image.Image] | Tensor:
         if output_type == "latent":
             return torch.stack(latents)
-        if output_type != "pil":
-            raise ValueError(f"output_type {output_type!r} is not known; there are pil and latent")
         images: list[Image.Image] = []
         for source, latent in zip(sources, latents, strict=True):
             scaled = (latent / self.vae.config.scaling_factor).to(self.vae.dtype)

@@ -1,6 +1,7 @@
 """Denoising with three-way guidance, all branches and all pictures in one UNet call (paper, Eq. 4; released code)."""
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,16 @@ class Guidance:
 
     scale: float = 7.5
     image_scale: float = 1.5
+
+    def __post_init__(self) -> None:
+        """See that the scales are numbers.
+
+        Raises:
+            ValueError: One is NaN or infinite.
+        """
+        for name, value in (("guidance_scale", self.scale), ("image_guidance_scale", self.image_scale)):
+            if not math.isfinite(value):
+                raise ValueError(f"{name}={value}: it must be a finite number")
 
     @property
     def needed(self) -> bool:

@@ -7,6 +7,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from reason_edit.loading import to_rgb
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MIN_SIDE = 16
@@ -37,7 +39,7 @@ def upright(image: Image.Image) -> Image.Image:
             f"the picture of {width} x {height} is longer than {MAX_ASPECT:g} times its short side; cut out the part "
             "that is to be edited"
         )
-    return turned.convert("RGB")
+    return to_rgb(turned)
 
 
 def trained_size(width: int, height: int, side: int, *, square: bool, step: int = 64) -> tuple[int, int]:

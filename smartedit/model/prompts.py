@@ -149,8 +149,10 @@ def encode_request(
         max_tokens: Longest request and answer together.
 
     Raises:
-        PromptError: The instruction is empty, or too long; the message says by how many tokens.
+        PromptError: The instruction is empty, holds a token of the format, or is too long; the message says by how many
+            tokens.
     """
+    _refuse_own_tokens(tokenizer, layout, instruction)
     ids = _encode(tokenizer, layout, prompts.request(instruction, phrasing))
     answer = _encode(tokenizer, layout, prompts.answer(layout.num_img_tokens, phrasing))
     excess = len(ids) + len(answer) - max_tokens  # the answer's BOS pays for the EOS at its end
@@ -174,6 +176,14 @@ def encode_edit(
     text = f"{prompts.request(instruction, phrasing)} {prompts.answer(layout.num_img_tokens, phrasing)}"
     ids = [*_encode(tokenizer, layout, text), layout.eos]
     return EditRow(input_ids=ids, targets=[IGNORED] * len(request) + ids[len(request) :])
+
+
+def _refuse_own_tokens(tokenizer: Any, layout: TokenLayout, instruction: str) -> None:
+    """An `<img_3>` in an instruction would be read as one of h's places, a `</s>` as the end of the conversation."""
+    ids = {layout.system_image, layout.image_start, layout.image_end, layout.bos, layout.eos, *layout.img_tokens}
+    held = [text for text in tokenizer.convert_ids_to_tokens(sorted(ids - {None})) if text in instruction]
+    if held:
+        raise PromptError(f"the instruction holds {held[0]}, a token of the model's own format; say it in other words")
 
 
 def _encode(tokenizer: Any, layout: TokenLayout, text: str) -> list[int]:

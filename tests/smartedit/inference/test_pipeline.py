@@ -1,7 +1,9 @@
 """The pipeline with diffusers' conventions, on a tiny model of the real classes."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +56,29 @@ def test_one_instruction_for_a_batch_and_counts_that_differ(pipeline: SmartEditP
         pipeline([picture, picture], ["blue"])
     with pytest.raises(ValueError, match="1 pictures but 2 generators"):
         pipeline(picture, "blue", generator=seeds(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"num_inference_steps": 0}, "num_inference_steps=0: at least one step"),
+        ({"num_inference_steps": -3}, "num_inference_steps=-3: at least one step"),
+        ({"guidance_scale": float("nan")}, "guidance_scale=nan: it must be a finite number"),
+        ({"image_guidance_scale": float("inf")}, "image_guidance_scale=inf: it must be a finite number"),
+        ({"output_type": "np"}, "output_type 'np' is not known; there are pil and latent"),
+        ({"output_type": "latent"}, "latents of 2 sizes are no batch"),
+        ({"image": []}, "no picture is given"),
+        ({"image": "picture.png"}, "a picture is a PIL image, not a str"),
+    ],
+)
+def test_calls_that_cannot_be_are_refused_before_anything_is_computed(
+    pipeline: SmartEditPipeline, picture: Image.Image, settings: dict[str, Any], reason: str
+) -> None:
+    pipeline.readings.clear()
+    pictures = [picture, noise_picture(32, 96, seed=2)]
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        pipeline(**{"image": pictures, "instruction": "make it blue", **settings})
+    assert len(pipeline.readings) == 0
 
 
 def test_callback_sees_and_replaces_latents(pipeline: SmartEditPipeline, picture: Image.Image) -> None:

@@ -56,6 +56,11 @@ def test_transparency_becomes_white_and_palettes_colours() -> None:
     assert upright(Image.new("RGB", (20, 20), "red").convert("P")).getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_sixteen_bits_of_grey_are_scaled_not_clipped() -> None:
+    values = np.full((20, 20), 32896, dtype=np.uint16)
+    assert upright(Image.fromarray(values)).getpixel((0, 0)) == (128, 128, 128)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (15, 100), (1000, 50)])
 def test_too_small_or_too_narrow(size: tuple[int, int]) -> None:
     with pytest.raises(PictureError, match=f"{size[0]}"):

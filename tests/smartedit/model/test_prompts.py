@@ -113,6 +113,14 @@ def test_empty_instruction(tokenizer: Any, layout: TokenLayout, instruction: str
         encode_request(tokenizer, layout, OUR_PROMPTS, instruction, max_tokens=MOST)
 
 
+@pytest.mark.parametrize("token", ["<img_1>", "<im_end>", "<img>", "</s>"])
+def test_tokens_of_the_format_are_refused_in_an_instruction(tokenizer: Any, layout: TokenLayout, token: str) -> None:
+    """One more <img_1> would be one more row of h, and nothing further on would notice."""
+    with pytest.raises(PromptError, match=f"the instruction holds {token}, a token of the model's own format"):
+        encode_edit(tokenizer, layout, OUR_PROMPTS, f"make the {token} red", max_tokens=MOST)
+    encode_edit(tokenizer, layout, OUR_PROMPTS, "make the <imag_1> [img]. [cap] red", max_tokens=MOST)
+
+
 def test_plainly_added_tokens_are_noticed(golden: Path) -> None:
     tokenizer = load_tokenizer(tokenizer_of(golden))
     tokenizer.add_tokens(["<img>", "<im_start>", "<im_end>", *(f"<img_{i}>" for i in range(32))])
