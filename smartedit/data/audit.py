@@ -82,8 +82,13 @@ def audit_manifest(
 
     Raises:
         DatasetError: The benchmark cannot be read.
+        ValueError: An image model is given and no benchmark, whose neighbours it would look for.
     """
     options = options or AuditOptions()
+    if options.image_model is not None and benchmark is None:
+        raise ValueError(
+            f"{options.image_model}: an image model looks for neighbours of a benchmark, and none is given"
+        )
     samples = load_reason_edit(benchmark) if benchmark is not None else []
     pictures = find_pictures_of(manifest)
     cache = options.cache or cache_folder() / "fingerprints"

@@ -11,6 +11,7 @@ from reason_edit.schema import EditSample
 from smartedit.data.duplicates import THRESHOLD
 from smartedit.data.embeddings import SIMILARITY
 from smartedit.data.fingerprint_cache import PictureTable, Read
+from smartedit.data.fingerprints import BITS
 from smartedit.data.manifest import Manifest
 from smartedit.data.overlaps import Kind, Overlap
 from smartedit.data.pictures import PictureStore
@@ -26,10 +27,13 @@ class AuditOptions:
     Attributes:
         threshold: Bits of 128 that may differ between a picture and the benchmark's before the second look.
         inside_threshold: The same inside the manifest; None not to look inside.
-        inside_looks: How many pairs inside get a second look, the nearest first; each takes about 0.1 seconds.
+        inside_looks: How many pairs inside get a second look, the nearest first; each takes 0.03 to 0.15 seconds.
         image_model: A model of transformers for neighbours by embedding, or None.
         similarity: Cosine from which they count.
         cache: Folder of fingerprints and embeddings; None for the user's cache folder.
+
+    Raises:
+        ValueError: A limit lies outside its range.
     """
 
     threshold: int = THRESHOLD
@@ -38,6 +42,16 @@ class AuditOptions:
     image_model: str | None = None
     similarity: float = SIMILARITY
     cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "inside_threshold"):
+            bits = getattr(self, name)
+            if bits is not None and not 0 <= bits <= BITS:
+                raise ValueError(f"{name} = {bits}: a number of bits from 0 to {BITS} was expected")
+        if not -1 <= self.similarity <= 1:
+            raise ValueError(f"similarity = {self.similarity}: a cosine from -1 to 1 was expected")
+        if self.inside_looks < 0:
+            raise ValueError(f"inside_looks = {self.inside_looks}: a number of pairs was expected")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ import json
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -124,7 +125,8 @@ class Manifest:
         if index in self._groups:
             self._groups.move_to_end(index)
         else:
-            self._groups[index] = self._file.read_row_group(index)
+            with self._readable():
+                self._groups[index] = self._file.read_row_group(index)
             if len(self._groups) > ROW_GROUPS:
                 self._groups.popitem(last=False)
         return self._groups[index]
@@ -134,6 +136,7 @@ class Manifest:
 
         Raises:
             IndexError: There is no such row.
+            ManifestError: The file is damaged.
         """
         examples = []
         for number in numbers:
@@ -153,11 +156,23 @@ class Manifest:
             source: Which; None for all.
             columns: Only these columns are read.
             encoded: Columns that come as dictionaries, so that texts which many rows share are not copied for each.
+
+        Raises:
+            ManifestError: The manifest has no such source, or the file is damaged.
         """
         rows = self.rows(source)
         file = pq.ParquetFile(self.path, memory_map=True, read_dictionary=list(encoded)) if encoded else self._file
         groups = [i for i, start in enumerate(self._group_starts[:-1]) if rows.start <= start < rows.stop]
-        yield from file.iter_batches(row_groups=groups, columns=list(columns) if columns else None)
+        with self._readable():
+            yield from file.iter_batches(row_groups=groups, columns=list(columns) if columns else None)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Name the file whose row groups do not decode."""
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise ManifestError(f"{self.path}: the file is damaged; build the manifest again ({error})") from error
 
     def examples(self, source: str | None = None) -> Iterator[TrainingExample]:
         """The rows of a source, or of all, one by one."""

@@ -332,3 +332,20 @@ def test_an_image_model_finds_neighbours(folder: Path, tmp_path: Path) -> None:
     assert vectors and [path.stat().st_mtime_ns for path in vectors] == before
     with pytest.raises(ValueError, match="no image model of transformers"):
         audit_manifest(manifest, folder / "benchmark", AuditOptions(cache=tmp_path, image_model=str(folder)))
+
+
+def test_an_image_model_without_a_benchmark_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="looks for neighbours of a benchmark, and none is given"):
+        audit_manifest(Manifest(folder / "out"), None, AuditOptions(image_model="somewhere"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"threshold": -1}, {"threshold": 129}, {"inside_threshold": 500}, {"inside_looks": -1}, {"similarity": 1.5},
+     {"similarity": float("nan")}],
+)  # fmt: skip
+def test_limits_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name} = "):
+        AuditOptions(**wrong)  # type: ignore[arg-type]
+    AuditOptions(threshold=0, inside_threshold=128, inside_looks=0, similarity=-1.0)

@@ -57,6 +57,17 @@ def test_diff_says_what_changed_and_in_its_exit_code(corpus: Path, out: Path, tm
     assert run("diff", out, tmp_path / "nowhere").exit_code == 2
 
 
+def test_a_damaged_manifest_is_named(out: Path, tmp_path: Path) -> None:
+    content = bytearray((out / "manifest.parquet").read_bytes())
+    content[4:400] = bytes(396)
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(content)
+    for command in (("diff", out, damaged), ("diff", damaged, out), ("show", damaged)):
+        result = run(*command)
+        assert result.exit_code == (2 if command[0] == "diff" else 1)
+        assert f"{damaged}: the file is damaged; build the manifest again" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
