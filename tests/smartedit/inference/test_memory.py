@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,22 @@ def test_the_decoder_in_fewer_bits(small: Small, precision: Precision) -> None: 
     h, exact = (p.read([picture], [instruction])[0].hidden_states.float() for p in (fewer, whole))
     assert (h - exact).norm() / exact.norm() < (0.1 if precision is Precision.INT8 else 0.6)
     assert fewer(picture, instruction, num_inference_steps=1).images[0].size == (64, 64)
+
+
+def test_no_weight_is_read_twice(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Neither by the check of names and shapes, which headers are enough for, nor by the library that loads."""
+    import safetensors.torch
+
+    read: list[str] = []
+    load_file = safetensors.torch.load_file
+
+    def counted(path: str, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        read.append(str(path))
+        return load_file(path, *arguments, **settings)
+
+    monkeypatch.setattr(safetensors.torch, "load_file", counted)
+    load_pipeline(small.converted.folder, LoadSettings(device="cpu"))
+    assert sorted(read) == sorted(str(file) for file in small.converted.folder.rglob("*.safetensors"))
 
 
 def _has_bitsandbytes() -> bool:
