@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smartedit.inference.fixed_text import text_projected_once
 from smartedit.model.smartedit import Conditions, predict_noise
 from smartedit.model.unet import SmartEditUNet
 
@@ -99,14 +100,15 @@ def denoise(
     accepted = inspect.signature(scheduler.step).parameters
     settings = {"generator": generator, **step_settings}
     settings = {name: value for name, value in settings.items() if name in accepted and value is not None}
-    for step, timestep in enumerate(scheduler.timesteps):
-        scaled = scheduler.scale_model_input(latents, timestep).repeat(branches, 1, 1, 1)
-        noise = predict_noise(unet, scaled, images, timestep, text, feature).to(latents.dtype)
-        if branches == 3:
-            noise = guidance.combine(*noise.chunk(3))
-        latents = scheduler.step(noise, timestep, latents, return_dict=False, **settings)[0]
-        if on_step is not None:
-            latents = on_step(step, timestep, latents)
+    with text_projected_once(unet):
+        for step, timestep in enumerate(scheduler.timesteps):
+            scaled = scheduler.scale_model_input(latents, timestep).repeat(branches, 1, 1, 1)
+            noise = predict_noise(unet, scaled, images, timestep, text, feature).to(latents.dtype)
+            if branches == 3:
+                noise = guidance.combine(*noise.chunk(3))
+            latents = scheduler.step(noise, timestep, latents, return_dict=False, **settings)[0]
+            if on_step is not None:
+                latents = on_step(step, timestep, latents)
     if not bool(latents.isfinite().all()):
         raise SamplingError(_not_finite(unet, conditions))
     return latents

@@ -1,8 +1,11 @@
 """Three-way guidance and sampling against the authors' pipeline."""
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from smartedit.config.model import SchedulerConfig, TextConfig
+from smartedit.inference.fixed_text import text_projected_once
 from smartedit.inference.sampling import Guidance, SamplingError, denoise
 from smartedit.model.build import build_sampling_scheduler, build_text_encoder
 from smartedit.model.images import autoencoder_pixels
@@ -190,6 +194,35 @@ def test_without_guidance_the_denoiser_runs_one_branch() -> None:
     sample(unet, [1, 2], Guidance(scale=1, image_scale=1.5))
     hook.remove()
     assert sizes == [2, 2, 2, 6, 6, 6]
+
+
+def test_the_text_is_projected_once_and_the_numbers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three steps, one call of each projection; afterwards the denoiser is as it was, hooks of others included."""
+    unet, calls = tiny_unet(), Counter[str]()
+    projections = {n: m for n, m in unet.named_modules() if n.endswith(("attn2.to_k", "attn2.to_v"))}
+    assert len(projections) == 8
+    for name, projection in projections.items():
+
+        def counted(text: Tensor, name: str = name, forward: Any = projection.forward) -> Tensor:
+            calls[name] += 1
+            return forward(text)
+
+        projection.forward = counted
+    put = {name: projection.forward for name, projection in projections.items()}
+    once = sample(unet, [1, 2], Guidance())
+    assert calls == dict.fromkeys(projections, 1)
+    assert {name: projection.forward for name, projection in projections.items()} == put
+    other = sample(unet, [3, 2], Guidance())
+    monkeypatch.setattr("smartedit.inference.sampling.text_projected_once", lambda unet: nullcontext())
+    assert torch.equal(once, sample(unet, [1, 2], Guidance())) and torch.equal(other, sample(unet, [3, 2], Guidance()))
+    assert set(calls.values()) == {1 + 1 + 3 + 3}
+
+
+def test_a_denoiser_that_fails_is_left_as_it_was() -> None:
+    unet = tiny_unet()
+    with pytest.raises(KeyError), text_projected_once(unet):
+        raise KeyError
+    assert not any("forward" in vars(module) for module in unet.modules())
 
 
 def test_broken_weights_are_named() -> None:
