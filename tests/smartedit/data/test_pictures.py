@@ -9,7 +9,7 @@ from PIL import Image
 
 from smartedit.data.examples import ImageRef, Reason, Storage
 from smartedit.data.faults import FaultyRecordError
-from smartedit.data.pictures import PictureStore, picture_size
+from smartedit.data.pictures import HEAD, PictureStore, _jpeg_size, picture_size
 from tests.smartedit.data.trees import save_picture
 
 
@@ -37,6 +37,49 @@ def test_whatever_a_file_claims_it_is_named_and_nothing_else(tmp_path: Path, con
 def test_size_is_height_and_width(tmp_path: Path) -> None:
     save_picture(tmp_path / "a.jpg", (30, 20))
     assert picture_size(tmp_path / "a.jpg") == (20, 30)
+
+
+def jpeg(mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (30, 20)).save(buffer, "JPEG", **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [jpeg(), jpeg("L"), jpeg("CMYK"), jpeg(progressive=True), jpeg(comment=b"c" * 900), jpeg(optimize=True)],
+)
+def test_an_ordinary_jpeg_header_is_read_without_pillow(content: bytes) -> None:
+    assert _jpeg_size(content[:HEAD]) == (20, 30)
+
+
+def damaged(place: int, value: int) -> bytes:
+    """A JPEG with another byte behind the beginning of its frame's segment."""
+    content = bytearray(jpeg())
+    content[content.index(b"\xff\xc0") + place] = value
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(jpeg()[:n] for n in (0, 2, 3, 11, 30, 100, 180)),
+        *(damaged(*change) for change in ((1, 0xC9), (4, 12), (6, 0), (5, 255), (9, 2), (9, 200), (3, 200))),
+        jpeg(comment=b"c" * 9000),
+    ],
+)
+def test_an_odd_jpeg_header_is_left_to_pillow(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    try:
+        with Image.open(path) as picture:
+            expected = picture.height, picture.width
+    except OSError:
+        assert _jpeg_size(content[:HEAD]) is None
+        with pytest.raises(FaultyRecordError, match=r"a\.jpg"):
+            picture_size(path)
+    else:
+        assert picture_size(path) == expected
 
 
 @pytest.mark.parametrize(("flag", "method"), [(1, 0), (0, 99)])
