@@ -110,8 +110,9 @@ def need_done(folder: RunFolder) -> None:
     Raises:
         RunFolderError: One is not.
     """
+    shards = folder.shards()
     for stage in STAGES:
-        for shard in range(folder.shards()):
+        for shard in range(shards):
             if not folder.is_done(stage, shard):
                 raise RunFolderError(f"{folder.root}: {stage} has not done shard {shard}; finish the run first")
 

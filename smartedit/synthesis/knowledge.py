@@ -1,5 +1,6 @@
 """What the factory knows of the world: kinds of things, what they are like in size, and clues that point at them."""
 
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -162,6 +163,10 @@ def _thing(origin: str, name: str, record: Mapping[str, Any]) -> Thing:
     if unknown or "group" not in record or "size" not in record:
         problem = f"unknown field {sorted(unknown)[0]!r}" if unknown else "group and size are needed"
         raise KnowledgeError(f"{origin}: things.{name}: {problem}")
+    if not re.fullmatch(r"[^\W_][\w' -]*", name):
+        raise KnowledgeError(f"{origin}: things.{name}: a name holds letters, digits, blanks, ' and -; files bear it")
+    if not isinstance(record["size"], int | float) or not record["size"] > 0:
+        raise KnowledgeError(f"{origin}: things.{name}: size is {record['size']!r}; centimetres, more than 0")
     return Thing(
         name=name,
         group=str(record["group"]),

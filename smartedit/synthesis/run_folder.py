@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from reason_edit.files import write_text
 from reason_edit.tables import iter_rows, read_rows, write_rows
@@ -80,7 +80,12 @@ class RunFolder:
         path = self.root / "config.json"
         if not path.is_file():
             raise RunFolderError(f"{self.root}: no run here (no config.json); start one with `smartedit synth run`")
-        return TypeAdapter(RunSettings).validate_json(path.read_bytes())
+        try:
+            return TypeAdapter(RunSettings).validate_json(path.read_bytes())
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise RunFolderError(f"{path}: not the settings of a run ({where}: {problem['msg']})") from error
 
     def claim(self, settings: RunSettings) -> None:
         """Write the settings, or check that the folder was made with the same ones.
@@ -114,12 +119,20 @@ class RunFolder:
 
     def shards(self) -> int:
         """How many shards the pictures make."""
-        return -(-len(self.pictures()) // self.settings().config.pictures_per_shard)
+        size = self.settings().config.pictures_per_shard
+        return -(-len(self.pictures()) // size)
 
     def shard_pictures(self, shard: int) -> list[PictureRow]:
-        """The pictures of a shard."""
+        """The pictures of a shard.
+
+        Raises:
+            RunFolderError: The run has no such shard.
+        """
         size = self.settings().config.pictures_per_shard
-        return self.pictures()[shard * size : (shard + 1) * size]
+        rows = self.pictures()
+        if not 0 <= shard * size < len(rows):
+            raise RunFolderError(f"{self.root}: no shard {shard}; {len(rows)} pictures make {-(-len(rows) // size)}")
+        return rows[shard * size : (shard + 1) * size]
 
     def table(self, stage: str, shard: int) -> Path:
         """The table of a stage and shard."""
@@ -134,12 +147,22 @@ class RunFolder:
         return self.table(stage, shard).is_file()
 
     def rows(self, stage: str, shard: int, row_type: type[Row]) -> list[Row]:
-        """The rows of a stage and shard."""
+        """The rows of a stage and shard.
+
+        Raises:
+            RunFolderError: The stage has not done the shard.
+        """
+        self._need(stage, shard)
         return read_rows(self.table(stage, shard), row_type)
+
+    def _need(self, stage: str, shard: int) -> None:
+        if not self.is_done(stage, shard):
+            raise RunFolderError(f"{self.root}: {stage} has not done shard {shard}; finish the run first")
 
     def all_rows(self, stage: str, row_type: type[Row]) -> Iterator[Row]:
         """The rows of a stage over all shards."""
         for shard in range(self.shards()):
+            self._need(stage, shard)
             yield from iter_rows(self.table(stage, shard), row_type)
 
     def all_rejections(self) -> list[Rejection]:

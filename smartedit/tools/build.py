@@ -1,9 +1,13 @@
 """Tools by name: the only place that knows which class stands behind a name and where its weights are."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
 
 from smartedit.config.synthesis import GrounderConfig, InpainterConfig, ScorerConfig, SegmenterConfig, WriterConfig
 from smartedit.tools.annotations import CocoAnnotations
@@ -86,9 +90,9 @@ def build_writer(config: WriterConfig, cache: Path) -> InstructionWriter:
         from smartedit.tools.llm_writer import LanguageModelWriter
 
         folder = Path(config.cache) if config.cache else cache
-        return LanguageModelWriter(
-            build_language_model(config), cache=folder, count=config.count, give_up_after=config.give_up_after
-        )
+        with _in_plain_words("writer", config.model, config.device):
+            model = build_language_model(config)
+        return LanguageModelWriter(model, cache=folder, count=config.count, give_up_after=config.give_up_after)
     writer: InstructionWriter = _builder(config.name, {"template": _none, "endpoint": _none, "transformers": _none})(
         config
     )
@@ -111,7 +115,8 @@ def build_clue_writer(config: WriterConfig, cache: Path) -> "ClueWriter | None":
     from smartedit.tools.llm_writer import ClueWriter
 
     folder = Path(config.cache) if config.cache else cache
-    model = build_language_model(config)
+    with _in_plain_words("writer", config.model, config.device):
+        model = build_language_model(config)
     return ClueWriter(model, cache=folder, count=config.extra_clues, give_up_after=config.give_up_after)
 
 
@@ -121,7 +126,23 @@ def build_scorer(config: ScorerConfig) -> ImageTextScorer | None:
         return None
     from smartedit.tools.clip_scorer import ClipScorer
 
-    return ClipScorer.load(config.clip, device=config.device)
+    with _in_plain_words("scorer", config.clip, config.device):
+        return ClipScorer.load(config.clip, device=config.device)
+
+
+@contextmanager
+def _in_plain_words(part: str, model: str | None, device: str) -> Iterator[None]:
+    """Broken weights, or a device that is not there, as a user's mistake, whatever the library makes of them.
+
+    Raises:
+        ToolUnavailable: The model cannot be loaded.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        # The first sentence says what is wrong; what follows may advise to read files that nobody should trust.
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0]
+        raise ToolUnavailable(f"{part}: {model!r} cannot be loaded on {device!r}: {cause}") from error
 
 
 def _builder(name: str, known: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
@@ -157,25 +178,29 @@ def _none(config: WriterConfig) -> InstructionWriter:
 def _groundingdino(config: GrounderConfig) -> Grounder:
     from smartedit.tools.groundingdino import GroundingDinoGrounder
 
-    return GroundingDinoGrounder.load(config)
+    with _in_plain_words("grounder", config.model, config.device):
+        return GroundingDinoGrounder.load(config)
 
 
 def _grounding_dino_hf(config: GrounderConfig) -> Grounder:
     from smartedit.tools.grounding_dino_hf import GroundingDinoHFGrounder
 
-    return GroundingDinoHFGrounder.load(config)
+    with _in_plain_words("grounder", config.model, config.device):
+        return GroundingDinoHFGrounder.load(config)
 
 
 def _sam(config: SegmenterConfig) -> Segmenter:
     from smartedit.tools.sam import SamSegmenter
 
-    return SamSegmenter.load(config)
+    with _in_plain_words("segmenter", config.model, config.device):
+        return SamSegmenter.load(config)
 
 
 def _sam_hf(config: SegmenterConfig) -> Segmenter:
     from smartedit.tools.sam_hf import SamHFSegmenter
 
-    return SamHFSegmenter.load(config)
+    with _in_plain_words("segmenter", config.model, config.device):
+        return SamHFSegmenter.load(config)
 
 
 def _opencv(config: InpainterConfig) -> Inpainter:
@@ -187,4 +212,5 @@ def _opencv(config: InpainterConfig) -> Inpainter:
 def _diffusion(config: InpainterConfig) -> Inpainter:
     from smartedit.tools.diffusion_inpainter import DiffusionInpainter
 
-    return DiffusionInpainter.load(config)
+    with _in_plain_words("inpainter", config.model, config.device):
+        return DiffusionInpainter.load(config)

@@ -88,6 +88,10 @@ def test_replacements_are_alike_absent_and_not_withheld(tmp_path: Path) -> None:
             'clues = [{ text = "a cat", things = ["cat"] }]\n[things]\ncat = { group = "a", size = 3 }\n',
             "names its answer",
         ),
+        ('[things]\n"salt/pepper" = { group = "a", size = 3 }\n', "salt/pepper: a name holds letters"),
+        ('[things]\n"../cat" = { group = "a", size = 3 }\n', "a name holds letters"),
+        ('[things]\ncat = { group = "a", size = -3 }\n', "things.cat: size is -3"),
+        ('[things]\ncat = { group = "a", size = "big" }\n', "things.cat: size is 'big'"),
     ],
 )
 def test_broken_tables_are_refused_by_name(tmp_path: Path, text: str, problem: str) -> None:

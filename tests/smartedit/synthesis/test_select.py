@@ -12,6 +12,8 @@ from reason_edit.schema import Category
 from smartedit.config.loading import ConfigError
 from smartedit.config.synthesis import QuotasConfig, SelectionConfig, ThresholdsConfig
 from smartedit.synthesis.finish import QuotaError, ReviewError, change_selection, choose, need_quotas
+from smartedit.synthesis.funnel import measure_funnel
+from smartedit.synthesis.pipeline import work
 from smartedit.synthesis.records import Candidate, QualityScores, Rule
 from smartedit.synthesis.run_folder import RunFolder, RunFolderError
 from smartedit.synthesis.select import KEEP, REJECT, Selection, select
@@ -176,3 +178,25 @@ def test_an_unfinished_run_is_not_selected_from(finished_run: RunFolder, tmp_pat
     RunFolder(root).table("score", 1).unlink()
     with pytest.raises(RunFolderError, match="score has not done shard 1"):
         choose(root)
+    with pytest.raises(RunFolderError, match="score has not done shard 1"):
+        measure_funnel(RunFolder(root))
+    with pytest.raises(RunFolderError, match="no run here"):
+        choose(tmp_path / "none")
+    (root / "config.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"config\.json: not the settings of a run"):
+        choose(root)
+
+
+def test_stages_out_of_order_and_shards_out_of_range_are_refused(finished_run: RunFolder, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "run"
+    shutil.copytree(finished_run.root, root)
+    for stage in ("segment", "inpaint"):
+        RunFolder(root).table(stage, 0).unlink()
+    with pytest.raises(RunFolderError, match="segment has not done shard 0"):
+        work(root, "inpaint", 0)
+    for shard in (-1, 99):
+        with pytest.raises(RunFolderError, match=f"no shard {shard}; 8 pictures make 3"):
+            work(root, "propose", shard)
+    assert not RunFolder(root).table("propose", 99).exists()

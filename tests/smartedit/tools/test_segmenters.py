@@ -1,5 +1,6 @@
 """SAM in both implementations, SAM 2, and ground truth: masks of the picture's size, from their own files."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from smartedit.config.synthesis import SegmenterConfig
 from smartedit.tools.annotations import AnnotatedPicture, AnnotatedThing, CocoAnnotations, decode_mask
+from smartedit.tools.build import build_segmenter
 from smartedit.tools.protocols import GroundingRequest, Picture, SegmentationRequest, ToolError, ToolUnavailable
 from smartedit.tools.sam import SamSegmenter
 from smartedit.tools.sam_hf import SamHFSegmenter
@@ -86,6 +88,22 @@ def test_sam_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         SamSegmenter.load(SegmenterConfig(model=str(tmp_path / "other.pth"), model_type="tiny"))
 
 
+def test_broken_weights_and_missing_devices_are_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import segment_anything
+
+    monkeypatch.setitem(segment_anything.sam_model_registry, "tiny", tiny_sam)
+    config = SegmenterConfig(name="sam", model=str(tmp_path / "sam.pth"), model_type="tiny")
+    (tmp_path / "sam.pth").write_text("no checkpoint")
+    with pytest.raises(ToolUnavailable, match=r"sam\.pth' cannot be loaded on 'cpu': Weights only load failed$"):
+        build_segmenter(config, None)
+    (tmp_path / "sam.pth").write_bytes(b"")
+    with pytest.raises(ToolUnavailable, match=r"sam\.pth' cannot be loaded"):
+        build_segmenter(config, None)
+    torch.save(tiny_sam().state_dict(), tmp_path / "sam.pth")
+    with pytest.raises(ToolUnavailable, match="cannot be loaded on 'nowhere'"):
+        build_segmenter(replace(config, device="nowhere"), None)
+
+
 def test_sam_of_transformers(tmp_path: Path) -> None:
     from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 
@@ -110,6 +128,10 @@ def test_sam_of_transformers(tmp_path: Path) -> None:
     check(SamHFSegmenter.load(SegmenterConfig(name="sam-hf", model=str(tmp_path))).segment(requests()))
     with pytest.raises(ToolUnavailable, match="no model"):
         SamHFSegmenter.load(SegmenterConfig(model=str(tmp_path / "none")))
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ToolUnavailable, match="cannot be loaded on 'cpu'"):
+        build_segmenter(SegmenterConfig(name="sam-hf", model=str(tmp_path)), None)
 
 
 def picture_with_truth() -> CocoAnnotations:
