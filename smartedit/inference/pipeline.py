@@ -230,7 +230,7 @@ class SmartEditPipeline(DiffusionPipeline):
             device=self._execution_device,
             prefixes=self.readings.prefixes,
         )
-        variant = (speak, self.mllm.dtype, self.config.request, self.config.answer)
+        variant = (speak, self.mllm.dtype, self.config.system, self.config.request, self.config.answer)
         return self.readings.read(reader, sources, instructions, variant=variant, speak=speak)
 
     def _edit_equal_sizes(

@@ -121,6 +121,21 @@ def test_a_reading_is_remembered_by_content(pipeline: SmartEditPipeline, picture
     assert len(pipeline.readings) == 3
 
 
+@pytest.mark.parametrize("words", ["system", "request", "answer"])
+def test_other_words_round_an_instruction_are_another_reading(
+    pipeline: SmartEditPipeline, picture: Image.Image, words: str
+) -> None:
+    first = pipeline.read([picture], ["blue"])[0].hidden_states
+    before = pipeline.config[words]
+    pipeline.register_to_config(**{words: f"So: {before}"})
+    try:
+        other = pipeline.read([picture], ["blue"])[0].hidden_states
+    finally:
+        pipeline.register_to_config(**{words: before})
+    assert not torch.equal(first, other)
+    assert torch.equal(first, pipeline.read([picture], ["blue"])[0].hidden_states)
+
+
 def test_exif_turn_and_any_aspect_ratio(pipeline: SmartEditPipeline, tmp_path: Path) -> None:
     picture = noise_picture(96, 24, seed=4)
     exif = Image.Exif()
