@@ -89,11 +89,13 @@ def _sorted(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 def _print_estimate(
     stage: StageName, model: ModelConfig, training: TrainingConfig, gpus: int, sharding: str, tokens: int | None
 ) -> None:
+    from smartedit.inference.loading import quiet_libraries
     from smartedit.training.estimate import estimate, format_estimate
     from smartedit.training.memory_lines import Sharding
 
     if sharding not in set(Sharding):
         raise ConfigError(f"--sharding {sharding}: there are {', '.join(Sharding)}")
+    quiet_libraries()
     found = estimate(stage, model=model, training=training, num_gpus=gpus, sharding=Sharding(sharding), tokens=tokens)
     typer.echo(format_estimate(found))
 

@@ -140,6 +140,7 @@ class BaselineTrainee:
     rows: PairDataset
     latents: Latents
     training: TrainingConfig
+    added_tokens: tuple[int, ...] = ()
 
     def count_labels(self, batch: PairBatch) -> int:
         """There is no language loss."""

@@ -16,6 +16,7 @@ from smartedit.config.training import Precision, StageName, TrainingConfig
 from smartedit.data.decoding import DecodingRules
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture, load_mixture
+from smartedit.hub import fetch_model
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.build import build_bim
 from smartedit.model.prompts import OUR_PROMPTS, Prompts, read_prompts
@@ -80,7 +81,7 @@ def build_trainee(
     pipeline = SmartEditPipeline.from_pretrained(start)
     _check_schedule(pipeline, model)
     smartedit = _model_of(pipeline, stage, model)
-    trained = choose_parameters(smartedit, stage, pipeline.layout)
+    trained = choose_parameters(smartedit, stage)
     if training.mixed_precision is Precision.BFLOAT16:
         _halve_frozen(smartedit.mllm)
     if training.gradient_checkpointing:
@@ -141,6 +142,7 @@ def _align(
         )
     from transformers import CLIPTextModel
 
+    text_encoder = fetch_model(text_encoder)
     folder, words = text_encoder, text_encoder
     if (text_encoder / "text_encoder").is_dir():
         folder, words = text_encoder / "text_encoder", text_encoder / "tokenizer"
@@ -165,7 +167,7 @@ def _align(
     )
     trainee = AlignTrainee(
         pipeline=pipeline,
-        module=Alignment(smartedit.mllm, smartedit.qformer),
+        module=Alignment(smartedit.mllm, smartedit.qformer, rows.fixed_tokens()),
         trained=trained,
         rows=rows,
         text_encoder=clip,

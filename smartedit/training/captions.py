@@ -19,6 +19,7 @@ from smartedit.model.prompts import INSTRUCTION_SLOT, Phrasing, PromptError, Pro
 from smartedit.model.sequences import IGNORED, Sequences, pad
 from smartedit.model.tokenizer import TokenLayout
 from smartedit.seeding import numpy_generator
+from smartedit.training.stages import added_tokens
 
 MAX_TOKENS = 256
 
@@ -190,6 +191,23 @@ class CaptionDataset(Dataset[CaptionRow]):
             ),
             clip_ids=torch.tensor([row.clip_ids for row in rows], dtype=torch.long),
         )
+
+    def fixed_tokens(self) -> list[int]:
+        """The tokens that requests begin with whatever the caption and the phrasing, up to an added token.
+
+        They are the system message, and each request goes on behind them.
+        """
+        requests: list[list[int]] = []
+        for phrasing in range(len(self.prompts.phrasings)):
+            for words in ("a", "The 2"):
+                length, ids = self._encode(words, phrasing)
+                requests.append(ids[: length - 1])
+        fixed: list[int] = []
+        for column in zip(*requests, strict=False):
+            if len(set(column)) > 1 or column[0] in added_tokens(self.layout):
+                break
+            fixed.append(column[0])
+        return fixed
 
     def _encode(self, words: str, phrasing: int) -> tuple[int, list[int]]:
         """The length of a request, and the tokens of request and answer."""

@@ -1,6 +1,6 @@
 """Stages `joint` and `full`: the language model and the denoiser learn to edit together (Eq. 2 and 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.seeding import torch_generators
 from smartedit.training.dataset import ManifestDataset
 from smartedit.training.losses import Draws, EditBatch, Seen, count_labels, edit_losses, img_token_targets
-from smartedit.training.stages import to_train_mode
+from smartedit.training.stages import added_tokens, to_train_mode
 from smartedit.training.trainee import Latents
 
 
@@ -39,6 +39,11 @@ class EditTrainee:
     rows: ManifestDataset
     latents: Latents
     training: TrainingConfig
+
+    @property
+    def added_tokens(self) -> Sequence[int]:
+        """Of the pipeline's tokenizer."""
+        return added_tokens(self.pipeline.layout)
 
     def count_labels(self, batch: EditBatch) -> int:
         """Labelled tokens."""

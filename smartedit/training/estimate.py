@@ -93,7 +93,7 @@ def estimate(
     kept = counted[training.gradient_checkpointing]
     lines = [
         *state_lines(built, training, num_gpus, sharding),
-        *copy_lines(counted[False], half, sharding),
+        *copy_lines(counted[False], half),
         *activation_lines(kept, counted[False], training),
     ]
     return MemoryEstimate(

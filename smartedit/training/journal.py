@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from smartedit.training.visits import Unreadable
 logger = logging.getLogger(__name__)
 
 METRICS, UNREADABLE = "metrics.jsonl", "unreadable.jsonl"
+DIVERGING = 5.0
+"""By what factor a loss exceeds its lowest mean when it is said that it diverges."""
 
 
 class UnreadableRowsError(ValueError):
@@ -54,6 +57,8 @@ class Journal:
     on_step: Callable[[Progress], None] | None = None
     _window: list[dict[str, float]] = field(default_factory=list)
     _unreadable: dict[str, str] = field(default_factory=dict)
+    _lowest: float = math.inf
+    _warned: bool = False
     _board: Any = None
 
     def resume(self, step: int, state: Mapping[str, Any] | None) -> None:
@@ -61,6 +66,7 @@ class Journal:
         if state is not None:
             self._window = [dict(values) for values in state["window"]]
             self._unreadable = dict(state["unreadable"])
+            self._lowest = state.get("lowest", math.inf)
         if not self.writes:
             return
         path = self.run / METRICS
@@ -69,7 +75,7 @@ class Journal:
             write_text(path, "".join(f"{line}\n" for line in lines if _step(line) <= step))
         self._write_unreadable()
         if importlib.util.find_spec("tensorboard") is None:
-            logger.info("TensorBoard is not installed; the curves are in %s", path)
+            logger.warning("TensorBoard is not installed (pip install tensorboard): the curves are in %s only", path)
             return
         from torch.utils.tensorboard import SummaryWriter
 
@@ -77,7 +83,7 @@ class Journal:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        return {"window": self._window, "unreadable": list(self._unreadable.items())}
+        return {"window": self._window, "unreadable": list(self._unreadable.items()), "lowest": self._lowest}
 
     def record(self, step: int, steps: int, values: dict[str, float]) -> None:
         """Take a step's values."""
@@ -88,6 +94,7 @@ class Journal:
             return
         means = {name: sum(row[name] for row in self._window) / len(self._window) for name in values}
         self._window = []
+        self._watch(step, means["loss"])
         if not self.writes:
             return
         line = {"step": step, **means, "unreadable": len(self._unreadable)}
@@ -96,6 +103,20 @@ class Journal:
         if self._board is not None:
             for name, value in means.items():
                 self._board.add_scalar(name, value, step)
+            self._board.flush()
+
+    def _watch(self, step: int, loss: float) -> None:
+        """Say once that a loss diverges: clipped gradients keep it from ever being no number."""
+        if loss > DIVERGING * self._lowest and self.writes and not self._warned:
+            self._warned = True
+            logger.warning(
+                "step %d: the loss is %.3g and was %.3g: the learning rate is probably too high; lower it and name "
+                "another --run",
+                step,
+                loss,
+                self._lowest,
+            )
+        self._lowest = min(self._lowest, loss)
 
     def leave_out(self, rows: Sequence[Unreadable]) -> None:
         """Count rows that could not be read, each once.

@@ -11,17 +11,32 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import GradientAccumulationPlugin, gather_object, parse_flag_from_env
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from smartedit.config.training import Precision, TrainingConfig
 from smartedit.seeding import seed_from
 from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal
 from smartedit.training.loading import micro_batches
-from smartedit.training.saving import CheckpointFolder, TrainingState
+from smartedit.training.saving import CheckpointFolder, TrainingState, full_disk_in_plain
+from smartedit.training.sharding import (
+    assemble,
+    chosen_sharding,
+    divided_state,
+    gathered,
+    joined,
+    like,
+    local,
+    refuse_deepspeed,
+    shard,
+    whole,
+    whole_tree,
+)
+from smartedit.training.stages import EMBEDDING, HEAD
 from smartedit.training.trainee import Trainee
 from smartedit.training.visits import MicroBatch, Positions, VisitDataset
 
@@ -32,28 +47,23 @@ class DivergedError(ValueError):
     """A loss or gradient is no number; names the step and the rows."""
 
 
-class ShardingError(ValueError):
-    """The processes share weights or optimizer states in a way that checkpoints and token rows do not follow yet."""
-
-
 def build_accelerator(training: TrainingConfig) -> Accelerator:
     """The processes and the precision of a run; the devices are those that `accelerate launch` gives.
 
     Raises:
-        ShardingError: The processes share weights (FSDP) or optimizer states (DeepSpeed).
+        ShardingError: DeepSpeed is asked for.
     """
+    refuse_deepspeed()
     # accelerate keeps one state a process and refuses another precision; a process may train several stages.
     AcceleratorState._reset_state()
-    accelerator = Accelerator(
+    return Accelerator(
         mixed_precision="bf16" if training.mixed_precision is Precision.BFLOAT16 else "no",
-        gradient_accumulation_steps=training.gradient_accumulation,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=training.gradient_accumulation,
+            # Shared weights: gradients of every pass are shared too, or each process would hold them whole.
+            sync_each_batch=parse_flag_from_env("ACCELERATE_USE_FSDP"),
+        ),
     )
-    if accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
-        raise ShardingError(
-            f"accelerate's {accelerator.distributed_type.value} is not supported: checkpoints hold whole weights and "
-            "states, and the old token rows are kept by gradient hooks; launch with multi-gpu.yaml"
-        )
-    return accelerator
 
 
 @dataclass(kw_only=True)
@@ -84,6 +94,7 @@ class Loop:
         Raises:
             CheckpointError: The checkpoint is of another run.
             DivergedError: A loss is no number.
+            ShardingError: The processes are to share the model in a way that is not supported.
             UnreadableRowsError: Too many rows cannot be read.
         """
         settings, accelerator = self.training, self.accelerator
@@ -91,25 +102,23 @@ class Loop:
         first = 0 if state is None else state.step
         if state is not None:
             self._put_back(state.weights)
-        optimizer = torch.optim.AdamW(
-            _parameter_groups(self.trainee.trained, settings.weight_decay),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-        )
-        module, optimizer = accelerator.prepare(self.trainee.module, optimizer)
+        module, optimizer = self._prepared()
         schedule = get_scheduler(
             "constant_with_warmup" if settings.schedule == "constant" else settings.schedule.value,
-            optimizer.optimizer,
+            getattr(optimizer, "optimizer", optimizer),  # accelerate's wrapper is no optimizer to torch's schedules
             num_warmup_steps=settings.warmup_steps,
             num_training_steps=settings.steps,
         )
         parameters = list(self.trainee.trained.values())
-        ema = EMAModel(parameters, decay=settings.ema_decay) if settings.ema_decay else None
+        # Averages need no other process: each averages what it has of the weights.
+        parts = [local(parameter) for parameter in parameters]
+        ema = EMAModel(parts, decay=settings.ema_decay) if settings.ema_decay else None
         if state is not None:
-            optimizer.load_state_dict(state.optimizer)
+            optimizer.load_state_dict(divided_state(state.optimizer, optimizer))
             schedule.load_state_dict(state.schedule)
             if ema is not None and state.ema is not None:
-                ema.load_state_dict(state.ema)
+                averages = zip(state.ema["shadow_params"], parameters, strict=True)
+                ema.load_state_dict({**state.ema, "shadow_params": [local(like(a, p)) for a, p in averages]})
                 ema.to(accelerator.device)
         self.journal.resume(first, None if state is None else state.journal)
         del state
@@ -126,7 +135,7 @@ class Loop:
             values["learning_rate"] = schedule.get_last_lr()[0]
             schedule.step()
             if ema is not None:
-                ema.step(parameters)
+                ema.step(parts)
             seconds = time.perf_counter() - started
             rows = settings.batch_size * settings.gradient_accumulation * accelerator.num_processes
             values |= {"seconds": seconds, "waited": waited, "samples_per_second": rows / seconds}
@@ -135,11 +144,35 @@ class Loop:
             if last or (step + 1) % settings.checkpoint_every == 0:
                 self._save(step + 1, optimizer, schedule, ema)
             if self.validate and settings.validate_every and (last or (step + 1) % settings.validate_every == 0):
-                with _averaged(ema, parameters), accelerator.autocast():
-                    self._on_first(lambda step=step: self.validate(step + 1))  # type: ignore[misc]
+                with _averaged(ema, parts), accelerator.autocast():
+                    self._show(step + 1)
                 self.trainee.train_mode()
-        with _averaged(ema, parameters):
-            self._on_first(lambda: self.trainee.save(model_folder))
+        with _averaged(ema, parts):
+            if self._shares:
+                assemble(self.trainee.module, keep=accelerator.is_main_process)
+            with full_disk_in_plain(model_folder):
+                self._on_first(lambda: self.trainee.save(model_folder))
+
+    @property
+    def _shares(self) -> bool:
+        """Whether each process has a part of the weights only."""
+        return isinstance(self.trainee.module, FSDPModule)
+
+    def _prepared(self) -> tuple[Any, Any]:
+        """The module and its optimizer, for as many processes as there are."""
+        trainee, settings = self.trainee, self.training
+        plugin = chosen_sharding(self.accelerator)
+        if plugin is not None:
+            shard(trainee.module, plugin, self.accelerator)
+            # Divided parameters are others than the whole ones were.
+            trainee.trained.update({n: p for n, p in trainee.module.named_parameters() if n in trainee.trained})
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(trainee.trained, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
+        )
+        if plugin is not None:
+            return trainee.module, optimizer
+        module, prepared = self.accelerator.prepare(trainee.module, optimizer)
+        return module, prepared
 
     def _batches(self, first: int) -> Iterator[MicroBatch]:
         settings = self.training
@@ -187,7 +220,8 @@ class Loop:
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     self._refuse_divergence(step, suspicious, "the loss")
-                    norm = float(accelerator.clip_grad_norm_(parameters, self.training.max_gradient_norm))
+                    self._forget_old_rows()
+                    norm = float(whole(accelerator.clip_grad_norm_(parameters, self.training.max_gradient_norm)))
                     if not math.isfinite(norm):
                         self._refuse_divergence(step, [i for m in passes for i in m.example_ids], "the gradient")
                     optimizer.step()
@@ -195,6 +229,16 @@ class Loop:
         means = accelerator.reduce(torch.stack(list(sums.values())) / len(passes), "mean").tolist()
         values = dict(zip(sums, means, strict=True))
         return {"loss": sum(means), **values, "gradient_norm": norm}
+
+    def _forget_old_rows(self) -> None:
+        """Let the rows of the tokens that the language model came with have no gradient, in the norm either."""
+        for parameter in _token_rows(self.trainee.trained):
+            if parameter.grad is None:
+                continue
+            is_added = torch.zeros(len(parameter), 1, dtype=torch.bool)
+            is_added[list(self.trainee.added_tokens)] = True
+            gradient = local(parameter.grad)
+            gradient *= local(like(is_added, parameter.grad)).to(gradient.device)
 
     def _refuse_divergence(self, step: int, example_ids: list[str], what: str) -> None:
         everyone = self._everyone(example_ids)
@@ -219,15 +263,31 @@ class Loop:
                 parameter.copy_(weights[name])
 
     def _save(self, step: int, optimizer: Any, schedule: Any, ema: EMAModel | None) -> None:
+        trained, keep = self.trainee.trained, self.accelerator.is_main_process
+        averages = None
+        if ema is not None:
+            averages = ema.state_dict()
+            pairs = zip(averages["shadow_params"], trained.values(), strict=True)
+            averages["shadow_params"] = [whole(joined(a, p), keep=keep) for a, p in pairs]
         state = TrainingState(
             step=step,
-            weights={name: parameter.detach() for name, parameter in self.trainee.trained.items()},
-            optimizer=optimizer.state_dict(),
+            weights=whole_tree(trained, keep=keep),
+            optimizer=whole_tree(optimizer.state_dict(), keep=keep),
             schedule=schedule.state_dict(),
-            ema=None if ema is None else ema.state_dict(),
+            ema=averages,
             journal=self.journal.state(),
         )
         self._on_first(lambda: self.checkpoints.save(state))
+
+    def _show(self, step: int) -> None:
+        """Let edits be made; by all processes where each has a part of the weights."""
+        assert self.validate is not None
+        if self._shares:
+            with gathered(self.trainee.module):
+                self.validate(step)
+            self.accelerator.wait_for_everyone()
+        else:
+            self._on_first(lambda: self.validate(step))  # type: ignore[misc]
 
     def _on_first(self, action: Callable[[], Any]) -> None:
         """Let the first process do something while the others wait."""
@@ -250,9 +310,14 @@ def _averaged(ema: EMAModel | None, parameters: Sequence[Tensor]) -> Iterator[No
         ema.restore(parameters)
 
 
+def _token_rows(trained: Mapping[str, Tensor]) -> list[Tensor]:
+    """The embedding and the output layer."""
+    return [parameter for name, parameter in trained.items() if name.endswith((EMBEDDING, HEAD))]
+
+
 def _parameter_groups(trained: Mapping[str, Tensor], weight_decay: float) -> list[dict[str, Any]]:
     """Decay for all but the token rows: decay would also move the old rows, which have no gradient."""
-    rows = [p for name, p in trained.items() if name.endswith(("embed_tokens.weight", "lm_head.weight"))]
-    others = [p for name, p in trained.items() if not name.endswith(("embed_tokens.weight", "lm_head.weight"))]
+    rows = _token_rows(trained)
+    others = [p for name, p in trained.items() if not name.endswith((EMBEDDING, HEAD))]
     groups = [{"params": others, "weight_decay": weight_decay}, {"params": rows, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]

@@ -8,13 +8,12 @@ from math import ceil
 import torch
 from torch import nn
 
-from smartedit.config.training import Precision, TrainingConfig
+from smartedit.config.training import TrainingConfig
 from smartedit.model.smartedit import SmartEdit
 from smartedit.training.activations import Activations
 
 FSDP_LAYERS = (
     "LlamaDecoderLayer",
-    "CLIPEncoderLayer",
     "CrossAttnDownBlock2D",
     "DownBlock2D",
     "UNetMidBlock2DCrossAttn",
@@ -22,8 +21,6 @@ FSDP_LAYERS = (
     "UpBlock2D",
 )
 """Modules whose weights FSDP gathers together, as the configuration files that ship say."""
-ZERO_BUCKET = 500_000_000
-"""Gradients that ZeRO-2 collects before it sends them (DeepSpeed's default of reduce_bucket_size)."""
 
 
 class Sharding(StrEnum):
@@ -32,9 +29,9 @@ class Sharding(StrEnum):
     NONE = "none"
     """Every GPU has all of it (DDP where there are several)."""
     ZERO2 = "zero2"
-    """Gradients and the optimizer's states are shared (DeepSpeed ZeRO-2)."""
+    """Gradients and the optimizer's states are shared, weights stay gathered in a pass (FSDP2, as ZeRO-2 does)."""
     FSDP = "fsdp"
-    """Weights are shared besides, and gathered layer by layer (FSDP2)."""
+    """Weights are given up behind each layer besides (FSDP2)."""
 
 
 class Moment(StrEnum):
@@ -83,64 +80,78 @@ def state_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int, sha
     parameters = [parameter for part in built.parts for parameter in part.parameters()]
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     beside = sum(p.numel() for part in built.beside for p in part.parameters())
-    weights_by = num_gpus if sharding is Sharding.FSDP else 1
-    states_by = 1 if sharding is Sharding.NONE else num_gpus
-    half = training.mixed_precision is Precision.BFLOAT16
-    lines = [
-        MemoryLine(
-            what=f"frozen weights, {str(dtype).removeprefix('torch.')}",
-            count=sum(p.numel() for p in parameters if not p.requires_grad and p.dtype is dtype),
-            bytes_each=dtype.itemsize,
-            shared_by=weights_by,
-        )
-        for dtype in (torch.bfloat16, torch.float32)
+    shared_by = 1 if sharding is Sharding.NONE else num_gpus
+    inside = {id(parameter) for layer in _layers(built) for parameter in layer.parameters()}
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    lines = []
+    for dtype in (torch.bfloat16, torch.float32):
+        name = str(dtype).removeprefix("torch.")
+        ours = [parameter for parameter in frozen if parameter.dtype is dtype]
+        every = sum(p.numel() for p in ours)
+        in_layers = sum(p.numel() for p in ours if id(p) in inside)
+        if sharding is Sharding.NONE:
+            lines.append(MemoryLine(what=f"frozen weights, {name}", count=every, bytes_each=dtype.itemsize))
+            continue
+        lines += [
+            MemoryLine(
+                what=f"frozen weights of layers, {name}",
+                count=in_layers,
+                bytes_each=dtype.itemsize,
+                shared_by=shared_by,
+            ),
+            MemoryLine(
+                what=f"frozen weights outside of layers, {name}", count=every - in_layers, bytes_each=dtype.itemsize
+            ),
+        ]
+    lines += [
+        MemoryLine(what="frozen encoders beside the model, float32", count=beside, bytes_each=4),
+        MemoryLine(what="trained weights, float32", count=trained, bytes_each=4, shared_by=shared_by),
+        MemoryLine(what="gradients, float32", count=trained, bytes_each=4, shared_by=shared_by),
     ]
-    lines.append(MemoryLine(what="frozen encoders beside the model, float32", count=beside, bytes_each=4))
-    # DeepSpeed's bfloat16 engine holds the weights in bfloat16, and each GPU its share of them in float32.
-    zero_half = sharding is Sharding.ZERO2 and half
-    width = 2 if zero_half else 4
-    precision = "bfloat16" if zero_half else "float32"
-    lines.append(
-        MemoryLine(what=f"trained weights, {precision}", count=trained, bytes_each=width, shared_by=weights_by)
-    )
-    if sharding is Sharding.ZERO2:
-        lines.append(MemoryLine(what="their copy in ZeRO, float32", count=trained, bytes_each=4, shared_by=num_gpus))
-        bucket = min(ZERO_BUCKET, trained)
-        lines.append(MemoryLine(what="ZeRO's bucket of gradients", count=bucket, bytes_each=width))
-    lines.append(MemoryLine(what=f"gradients, {precision}", count=trained, bytes_each=width, shared_by=states_by))
     if sharding is Sharding.NONE and num_gpus > 1:
         lines.append(MemoryLine(what="DDP's buckets of gradients, float32", count=trained, bytes_each=4))
-    lines.append(MemoryLine(what="Adam's two states, float32", count=trained, bytes_each=8, shared_by=states_by))
+    lines.append(MemoryLine(what="Adam's two states, float32", count=trained, bytes_each=8, shared_by=shared_by))
     if training.ema_decay:
-        lines.append(MemoryLine(what="averaged weights, float32", count=trained, bytes_each=4, shared_by=weights_by))
-    if sharding is Sharding.FSDP:
-        lines += _gathered_lines(built, half)
+        lines.append(MemoryLine(what="averaged weights, float32", count=trained, bytes_each=4, shared_by=shared_by))
+    if sharding is not Sharding.NONE:
+        lines += _gathered_lines(built, sharding)
     step = MemoryLine(
-        what="Adam's intermediate results", count=trained, bytes_each=4, shared_by=states_by, moment=Moment.STEP
+        what="Adam's intermediate results", count=trained, bytes_each=4, shared_by=shared_by, moment=Moment.STEP
     )
     return [*lines, step]
 
 
-def _gathered_lines(built: StageOnMeta, half: bool) -> list[MemoryLine]:
-    """What FSDP has gathered at a time: the weights outside of layers, and two layers, as it fetches one ahead."""
-    modules = [module for part in built.parts for module in part.modules() if type(module).__name__ in FSDP_LAYERS]
-    sizes = [sum(p.numel() for p in module.parameters()) for module in modules]
-    every = sum(p.numel() for part in built.parts for p in part.parameters())
-    width = 2 if half else 4
+def _layers(built: StageOnMeta) -> list[nn.Module]:
+    """What FSDP gathers together."""
+    return [module for part in built.parts for module in part.modules() if type(module).__name__ in FSDP_LAYERS]
+
+
+def _gathered_lines(built: StageOnMeta, sharding: Sharding) -> list[MemoryLine]:
+    """What FSDP has whole in a pass: weights with their own types, and gradients until they are divided."""
+    layers = _layers(built)
+    weights = [sum(p.numel() * p.dtype.itemsize for p in layer.parameters()) for layer in layers]
+    gradients = [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in layers]
+    trained = sum(p.numel() for part in built.parts for p in part.parameters() if p.requires_grad)
+    outside = trained - sum(gradients)
+    if sharding is Sharding.FSDP:
+        # One layer is at work, and the next is fetched meanwhile.
+        layer_line = ("gathered weights of the two largest layers", 1, sum(sorted(weights)[-2:]))
+    else:
+        layer_line = ("gathered weights of all layers", 1, sum(weights))
     return [
-        MemoryLine(
-            what="gathered weights outside of layers",
-            count=every - sum(sizes),
-            bytes_each=width,
-            moment=Moment.PASSES,
-        ),
-        MemoryLine(what="gathered weights of two layers", count=2 * max(sizes), bytes_each=width, moment=Moment.PASSES),
+        MemoryLine(what=what, count=count, bytes_each=width, moment=Moment.PASSES)
+        for what, count, width in (
+            layer_line,
+            ("gathered trained weights outside of layers, float32", outside, 4),
+            ("their whole gradients, float32", outside, 4),
+            ("gradients that are being divided, float32", max([outside, *gradients]), 4),
+        )
     ]
 
 
-def copy_lines(counted: Sequence[Activations], half: bool, sharding: Sharding) -> list[MemoryLine]:
-    """Autocast's copies of float32 weights; under ZeRO and FSDP the weights of a pass are in bfloat16 themselves."""
-    if not half or sharding is not Sharding.NONE:
+def copy_lines(counted: Sequence[Activations], half: bool) -> list[MemoryLine]:
+    """Autocast's copies of float32 weights, which a pass keeps whole, sharded or not."""
+    if not half:
         return []
     copied = sum(part.weight_bytes for part in counted) // 2
     return [

@@ -1,13 +1,17 @@
 """Checkpoints of a training run: written whole or not at all, the newest found again, those of other runs refused."""
 
+import errno
+import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from reason_edit.files import atomic_path, sweep_unfinished
@@ -144,6 +148,19 @@ class CheckpointFolder:
 
 
 def _write(content: Mapping[str, Any], path: Path) -> None:
-    """`torch.save` with a full disk as the OSError that it is: torch's own writer names no cause."""
-    with path.open("wb") as file:
+    with full_disk_in_plain(path), path.open("wb") as file:
         torch.save(content, file)
+
+
+@contextmanager
+def full_disk_in_plain(path: Path) -> Iterator[None]:
+    """Within it a full disk is the OSError that it is: torch's and safetensors' writers end in errors of their own."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror, cause.filename or str(path)) from error
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise

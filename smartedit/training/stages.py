@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from smartedit.config.training import StageName
 from smartedit.model.smartedit import SmartEdit
@@ -71,17 +70,16 @@ class StageError(ValueError):
     """A model cannot be trained in a stage; the message says what it lacks."""
 
 
-def choose_parameters(model: SmartEdit, stage: StageName, layout: TokenLayout) -> dict[str, nn.Parameter]:
+def choose_parameters(model: SmartEdit, stage: StageName) -> dict[str, nn.Parameter]:
     """Let exactly the parameters of a stage require gradients.
 
     Of the embedding and the output layer only the rows of the added tokens change, as in the released code. There the
     old rows are put back before each pass, but their gradients still count in the norm that is clipped and in Adam's
-    state; here the old rows have no gradient at all.
+    state; here the loop forgets the old rows' gradients (`added_tokens`).
 
     Args:
         model: The model, changed in place.
         stage: Which stage.
-        layout: Where the added tokens are.
 
     Returns:
         The trained parameters by name, in the model's order.
@@ -98,8 +96,6 @@ def choose_parameters(model: SmartEdit, stage: StageName, layout: TokenLayout) -
         if group is not None:
             trained[name] = parameter
             found.add(group)
-        if group == "token_rows":
-            parameter.register_hook(_only_added_rows(parameter, layout))
     missing = [group for group in groups if group not in found]
     if missing:
         raise StageError(f"stage {stage} trains {', '.join(missing)}, and the model has none (model.mllm.lora?)")
@@ -115,13 +111,6 @@ def to_train_mode(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> None
             module.eval()
 
 
-def _only_added_rows(parameter: Tensor, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
-    """A gradient hook that forgets the rows of the tokens that the language model came with."""
-    added = [layout.system_image, layout.image_start, layout.image_end, *layout.img_tokens]
-    is_added = torch.zeros(len(parameter), 1, dtype=torch.bool)
-    is_added[added] = True
-
-    def forget(gradient: Tensor) -> Tensor:
-        return gradient * is_added.to(gradient.device)
-
-    return forget
+def added_tokens(layout: TokenLayout) -> list[int]:
+    """The tokens that the language model did not come with."""
+    return [layout.system_image, layout.image_start, layout.image_end, *layout.img_tokens]

@@ -105,7 +105,7 @@ def train(
             on_step=on_step,
         ),
         cache=cache,
-        validate=_validation(built, run, training),
+        validate=_validation(built, run, training, accelerator.is_main_process),
     )
     aside = run / f".{MODEL}.tmp-{os.getpid()}"
     loop.run(aside)
@@ -138,11 +138,11 @@ def _described(stage: StageName, start: Path, manifest: Path, model: ModelConfig
     return json.dumps(content, indent=1) + "\n"
 
 
-def _validation(built: Any, run: Path, training: TrainingConfig) -> Validation | None:
+def _validation(built: Any, run: Path, training: TrainingConfig, writes: bool) -> Validation | None:
     if built.shown is None:
         return None
     rows, edit = built.shown
-    return Validation(rows=rows, edit=edit, count=training.validation_samples, folder=run / SAMPLES)
+    return Validation(rows=rows, edit=edit, count=training.validation_samples, folder=run / SAMPLES, writes=writes)
 
 
 def _cache(built: Any, manifest: Path, training: TrainingConfig) -> EncoderCache | None:

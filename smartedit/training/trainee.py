@@ -1,6 +1,6 @@
 """What a stage trains, as the loop sees it: rows, losses, and a folder in the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +46,11 @@ class Trainee(Protocol):
     @property
     def trained(self) -> dict[str, nn.Parameter]:
         """Its trained parameters by name."""
+        ...
+
+    @property
+    def added_tokens(self) -> Sequence[int]:
+        """Which rows of a trained embedding and output layer change: those of the added tokens."""
         ...
 
     @property

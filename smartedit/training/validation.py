@@ -47,12 +47,14 @@ class Validation:
         edit: Edits a picture by an instruction, with a seed.
         count: Edits of a grid; the same ones each time.
         folder: Gets `step-00001000.png` and so on.
+        writes: Whether this process writes; processes that share a model's weights make the edits together.
     """
 
     rows: DecodedRows
     edit: Callable[[Image.Image, str, int], Image.Image]
     count: int
     folder: Path
+    writes: bool = True
 
     def __call__(self, step: int) -> None:
         """Write the grid of a step."""
@@ -69,6 +71,8 @@ class Validation:
             edited = self.edit(shown.source, shown.instruction, seed_from("validation", i) % 2**32)
             for column, picture in enumerate((shown.source, edited, shown.target)):
                 grid.paste(picture, (column * side, top + LINE))
+        if not self.writes:
+            return
         with atomic_path(self.folder / f"step-{step:08d}.png") as path:
             grid.save(path)
 

@@ -1,6 +1,7 @@
 """The configuration files for accelerate: it reads them as `accelerate launch` does, and they name layers there are."""
 
 from importlib import resources
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from accelerate.utils import DistributedType
 from accelerate.utils.dataclasses import get_module_class_from_name
 
 from smartedit.config.model import load_model_config
+from smartedit.config.training import StageName, load_training_config
 from smartedit.model.build import build_model
+from smartedit.training.loop import build_accelerator
+from smartedit.training.sharding import ShardingError, chosen_sharding
 
 FOLDER = resources.files("smartedit.presets") / "accelerate"
 KINDS = {
@@ -19,8 +23,8 @@ KINDS = {
     "multi-gpu": DistributedType.MULTI_GPU,
     "fsdp-7b": DistributedType.FSDP,
     "fsdp-13b": DistributedType.FSDP,
-    "zero2-7b": DistributedType.DEEPSPEED,
-    "zero2-13b": DistributedType.DEEPSPEED,
+    "zero2-7b": DistributedType.FSDP,
+    "zero2-13b": DistributedType.FSDP,
 }
 
 
@@ -41,13 +45,13 @@ def launched(name: str) -> Any:
     return _validate_launch_command(arguments)[0]
 
 
-@pytest.mark.parametrize("name", ["fsdp-7b", "fsdp-13b"])
+@pytest.mark.parametrize("name", ["fsdp-7b", "fsdp-13b", "zero2-7b", "zero2-13b"])
 def test_sharded_layers_are_those_of_the_model(name: str) -> None:
     arguments = launched(name)
     assert arguments.use_fsdp and arguments.fsdp_version == 2 and arguments.mixed_precision == "bf16"
-    assert arguments.fsdp_reshard_after_forward is True
+    assert arguments.fsdp_reshard_after_forward is name.startswith("fsdp")
     with torch.device("meta"):
-        model = build_model(load_model_config(name.replace("fsdp", "smartedit")))
+        model = build_model(load_model_config(f"smartedit-{name.partition('-')[2]}"))
     layers = arguments.fsdp_transformer_layer_cls_to_wrap.split(",")
     assert [layer for layer in layers if get_module_class_from_name(model, layer) is None] == []
     wrapped = tuple(get_module_class_from_name(model, layer) for layer in layers)
@@ -55,10 +59,14 @@ def test_sharded_layers_are_those_of_the_model(name: str) -> None:
     assert inside > 0.9 * sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", ["zero2-7b", "zero2-13b"])
-def test_zero2_clips_and_leaves_the_schedule_to_the_loop(name: str) -> None:
-    arguments = launched(name)
-    assert arguments.use_deepspeed and arguments.zero_stage == 2 and arguments.mixed_precision == "bf16"
-    assert arguments.gradient_clipping == 1.0
-    assert "scheduler" not in (FOLDER / f"{name}.yaml").read_text().replace("No scheduler", "")
-    assert arguments.deepspeed_config_file is None
+def test_deepspeed_is_refused_and_told_what_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ShardingError, match=r"DeepSpeed is not supported.*zero2-7b\.yaml"):
+        build_accelerator(load_training_config(StageName.FULL))
+
+
+def test_the_first_fsdp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    with pytest.raises(ShardingError, match="fsdp_version: 2"):
+        chosen_sharding(SimpleNamespace(distributed_type=DistributedType.MULTI_CPU))  # type: ignore[arg-type]

@@ -109,10 +109,16 @@ def test_stages_and_sharing(config: ModelConfig) -> None:
 
     alone, zero, fsdp = (held(StageName.FULL, sharding) for sharding in Sharding)
     trained = alone["trained weights, float32"]
-    assert zero["Adam's two states, float32"] == alone["Adam's two states, float32"] // 8 == trained // 4
-    assert fsdp["trained weights, float32"] == fsdp["averaged weights, float32"] == trained // 8
-    assert fsdp["frozen weights, bfloat16"] == alone["frozen weights, bfloat16"] // 8
-    assert zero["frozen weights, bfloat16"] == alone["frozen weights, bfloat16"]
+    for shared in (zero, fsdp):
+        assert shared["Adam's two states, float32"] == alone["Adam's two states, float32"] // 8 == trained // 4
+        assert shared["trained weights, float32"] == shared["averaged weights, float32"] == trained // 8
+        outside = shared["frozen weights outside of layers, bfloat16"]
+        assert shared["frozen weights of layers, bfloat16"] * 8 + outside == alone["frozen weights, bfloat16"]
+    frozen = alone["frozen weights, bfloat16"] - outside
+    outside = zero["gathered trained weights outside of layers, float32"]
+    assert zero["gathered weights of all layers"] == frozen + trained - outside
+    assert 0 < fsdp["gathered weights of the two largest layers"] < zero["gathered weights of all layers"]
+    assert fsdp["their whole gradients, float32"] == outside == fsdp["gradients that are being divided, float32"]
     assert alone["DDP's buckets of gradients, float32"] == trained
     assert "DDP's buckets of gradients, float32" not in held(StageName.FULL, Sharding.NONE, 1)
     joint, align = (held(stage, Sharding.NONE) for stage in (StageName.JOINT, StageName.ALIGN))

@@ -1,15 +1,22 @@
 """Several processes read different rows, and together do what one process does with all of them."""
 
+import json
 import multiprocessing
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+from torch import nn
+from torch.distributed.tensor import DTensor
 
 from smartedit.inference.pipeline import SmartEditPipeline
+from smartedit.training import loop
+from smartedit.training.sharding import assemble, local
 from smartedit.training.visits import Positions
 from tests.smartedit.training.conftest import metrics
 from tests.smartedit.training.tiny_stages import TinyStages
@@ -36,7 +43,13 @@ def test_ranks_and_passes_share_the_rows_of_a_step() -> None:
     assert rows(1, 1, 24) == rows(4, 3, 2) == rows(2, 1, 12) == rows(8, 3, 1) == everything
 
 
-def _one_of_two(run_stage: TinyStages, stage: str, run: Path, rank: int, port: int) -> None:
+SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+LAYERS = "LlamaDecoderLayer,CrossAttnDownBlock2D,DownBlock2D,UNetMidBlock2DCrossAttn,CrossAttnUpBlock2D,UpBlock2D"
+
+
+def _one_of_two(
+    run_stage: TinyStages, stage: str, run: Path, overrides: Sequence[str], rank: int, port: int, sharded: bool
+) -> None:
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
@@ -46,25 +59,114 @@ def _one_of_two(run_stage: TinyStages, stage: str, run: Path, rank: int, port: i
         MASTER_PORT=str(port),
         ACCELERATE_USE_CPU="true",
     )
+    if sharded:
+        os.environ.update(SHARDED, FSDP_TRANSFORMER_CLS_TO_WRAP=LAYERS)
+        loop.assemble = _assemble_divided
     AcceleratorState._reset_state(reset_partial_state=True)
-    run_stage(stage, run, "training.batch_size=2")
+    run_stage(stage, run, "training.batch_size=2", *overrides)
 
 
-@pytest.mark.parametrize("stage", ["align", "full"])
-def test_two_processes_equal_one_with_twice_the_batch(run_stage: TinyStages, tmp_path: Path, stage: str) -> None:
-    one = run_stage(stage, tmp_path / "one")
+def _assemble_divided(module: nn.Module, *, keep: bool) -> None:
+    """Before the model is put together for its file: every trained weight is divided."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    assert trained and all(isinstance(parameter, DTensor) for parameter in trained)
+    assert sum(local(parameter).numel() for parameter in trained) < 0.6 * sum(p.numel() for p in trained)
+    assemble(module, keep=keep)
+    assert not any(isinstance(parameter, DTensor) for parameter in module.parameters())
+
+
+def start_two(
+    run_stage: TinyStages, stage: str, run: Path, *overrides: str, sharded: bool
+) -> list[multiprocessing.process.BaseProcess]:
+    """Two processes that train a stage together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [
-        FRESH.Process(target=_one_of_two, args=(run_stage, stage, tmp_path / "two", rank, port)) for rank in range(2)
+    processes: list[multiprocessing.process.BaseProcess] = [
+        FRESH.Process(target=_one_of_two, args=(run_stage, stage, run, overrides, rank, port, sharded))
+        for rank in range(2)
     ]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(300)
+    return processes
+
+
+def run_two(run_stage: TinyStages, stage: str, run: Path, *overrides: str, sharded: bool) -> None:
+    for process in start_two(run_stage, stage, run, *overrides, sharded=sharded):
+        process.join(1200)
         assert process.exitcode == 0
+
+
+def same_model(ours: Path, theirs: Path) -> None:
+    """Two pipelines with the same parts, weights about alike."""
+
+    def weights(folder: Path) -> dict[tuple[Path, str], torch.Tensor]:
+        files = [path.relative_to(folder) for path in sorted(folder.rglob("*.safetensors"))]
+        return {(file, name): tensor for file in files for name, tensor in load_file(folder / file).items()}
+
+    found, expected = weights(ours), weights(theirs)
+    assert found and found.keys() == expected.keys()
+    assert all(torch.allclose(found[name], expected[name], atol=2e-4) for name in expected)
+    for config in theirs.glob("*/config.json"):
+        other = ours / config.relative_to(theirs)
+        classes = [json.loads(path.read_text()).get("_class_name") for path in (other, config)]
+        assert classes[0] == classes[1]
+
+
+@pytest.mark.parametrize(
+    ("stage", "sharded"),
+    [("align", False), ("full", False), ("align", True), ("full", True), ("baseline", True)],
+    ids=lambda value: {True: "sharded", False: "whole"}.get(value, value),
+)
+def test_two_processes_equal_one_with_twice_the_batch(
+    run_stage: TinyStages, tmp_path: Path, stage: str, sharded: bool
+) -> None:
+    one = run_stage(stage, tmp_path / "one", "training.ema_decay=0.5")
+    run_two(run_stage, stage, tmp_path / "two", "training.ema_decay=0.5", sharded=sharded)
     for ours, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
-    states = [SmartEditPipeline.from_pretrained(m).qformer.state_dict() for m in (one, tmp_path / "two/model")]
-    assert all(torch.allclose(states[0][name], states[1][name], atol=2e-4) for name in states[0])
+    same_model(tmp_path / "two/model", one)
+
+
+def test_sharded_processes_that_are_killed_go_on_also_as_one(run_stage: TinyStages, tmp_path: Path) -> None:
+    averaged = "training.ema_decay=0.5"
+    one = run_stage("full", tmp_path / "one", averaged)
+    run = tmp_path / "two"
+    for step in (2, 4):
+        processes = start_two(run_stage, "full", run, averaged, sharded=True)
+        while not (run / f"checkpoints/step-{step:08d}.pt").is_file():
+            assert all(process.is_alive() for process in processes)
+            processes[0].join(0.02)
+        for process in processes:
+            process.kill()
+            process.join()
+    assert not (run / "model").exists()
+    run_stage("full", run, averaged)
+    for ours, theirs in zip(metrics(run), metrics(tmp_path / "one"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    same_model(run / "model", one)
+
+
+def test_sharded_processes_do_what_whole_ones_do(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
+    """In half precision, with layers computed again, in two passes, and with edits shown meanwhile."""
+    settings = (
+        "training.mixed_precision=bfloat16",
+        "training.gradient_checkpointing=true",
+        "training.batch_size=1",
+        "training.gradient_accumulation=2",
+        "training.steps=3",
+        "training.validate_every=2",
+        "training.validation_samples=1",
+        "training.weight_decay=0.1",
+    )
+    for sharded in (False, True):
+        run_two(run_stage, "full", tmp_path / str(sharded), *settings, sharded=sharded)
+    for ours, theirs in zip(metrics(tmp_path / "True"), metrics(tmp_path / "False"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    shown = [sorted((tmp_path / name / "samples").iterdir()) for name in ("True", "False")]
+    assert [[path.name for path in paths] for paths in shown] == 2 * [["step-00000002.png", "step-00000003.png"]]
+    before, after = SmartEditPipeline.from_pretrained(start), SmartEditPipeline.from_pretrained(tmp_path / "True/model")
+    for layer in ("get_input_embeddings", "get_output_embeddings"):
+        old, new = (getattr(pipeline.mllm.model, layer)().weight for pipeline in (before, after))
+        assert torch.equal(old[: after.layout.system_image], new[: after.layout.system_image])
+        assert not torch.equal(old[after.layout.system_image :], new[after.layout.system_image :])
