@@ -1,12 +1,13 @@
 """The data card: what the set holds, where it is from, what was asked of it and what did not make it."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartedit.config.synthesis import SynthesisConfig
-from smartedit.synthesis.environment import environment
+from smartedit.synthesis.environment import environment, model_revision
 from smartedit.synthesis.funnel import funnel_markdown, measure_funnel
 from smartedit.synthesis.run_folder import RunFolder
 
@@ -42,8 +43,8 @@ def data_card(folder: RunFolder, samples: "Sequence[SyntheticSample]") -> str:
         _table(("licence", "samples"), Counter(s.license for s in samples).items()),
         _exemplar_licences(folder),
         "## Tools",
-        _table(("part", "tool"), _tools(config)),
-        _table(("package", "version"), environment().items()),
+        _table(("part", "tool", "weights"), _tools(config)),
+        _table(("package", "version"), _versions(folder).items()),
         "## Thresholds",
         _thresholds(config, samples),
         "## Funnel",
@@ -68,22 +69,36 @@ def _exemplar_licences(folder: RunFolder) -> str:
     return f"Cut-outs that replacements were made of: {listed}."
 
 
-def _tools(config: SynthesisConfig) -> list[tuple[str, str]]:
+def _versions(folder: RunFolder) -> dict[str, str]:
+    """The versions that the run began with, and after an arrow those that it was finished with, where they differ."""
+    path = folder.root / "environment.json"
+    began: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    now = environment()
+    both = {name: (began.get(name, "not there"), now.get(name, "not there")) for name in {**began, **now}}
+    return {name: then if then == late else f"{then} -> {late}" for name, (then, late) in both.items()}
+
+
+def _tools(config: SynthesisConfig) -> list[tuple[str, str, str]]:
     scorer = config.scorer
-    rows = [
-        ("grounder", _named(config.grounder.name, config.grounder.model)),
-        ("segmenter", _named(config.segmenter.name, config.segmenter.model)),
-        ("replacer", _named(config.replacer.name, config.replacer.model)),
-        ("remover", _named(config.remover.name, config.remover.model)),
-        ("writer", _named(config.writer.name, config.writer.model)),
-        ("scorer", scorer.clip or "none"),
-        ("regrounder", _named(scorer.regrounder.name, scorer.regrounder.model) if scorer.regrounder else "none"),
+    rows: list[tuple[str, str, str | None]] = [
+        ("grounder", config.grounder.name, config.grounder.model),
+        ("segmenter", config.segmenter.name, config.segmenter.model),
+        ("replacer", config.replacer.name, config.replacer.model),
+        ("remover", config.remover.name, config.remover.model),
+        ("writer", config.writer.name, config.writer.model),
+        ("scorer", "clip" if scorer.clip else "none", scorer.clip),
     ]
-    return rows
+    again = scorer.regrounder
+    rows.append(("regrounder", again.name if again else "none", again.model if again else None))
+    return [
+        (part, f"{name} ({model})" if model else name, _weights(name, model) if model else "none")
+        for part, name, model in rows
+    ]
 
 
-def _named(name: str, model: str | None) -> str:
-    return f"{name} ({model})" if model else name
+def _weights(name: str, model: str) -> str:
+    """A server's model is a name and nothing that could be hashed."""
+    return "unknown" if name == "endpoint" else model_revision(model)
 
 
 def _thresholds(config: SynthesisConfig, samples: "Sequence[SyntheticSample]") -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from reason_edit.tables import read_rows
+from smartedit.synthesis.environment import model_revision
 from smartedit.synthesis.export import SyntheticSample, export
 from smartedit.synthesis.funnel import measure_funnel
 from smartedit.synthesis.records import Rejection
@@ -81,6 +83,31 @@ def test_the_data_card_counts_what_is_there(made: Path, finished_run: RunFolder)
         assert f"| {stage} | {reason} | {count} |" in card
     rejections = read_rows(made / "rejections.parquet", Rejection)
     assert len(rejections) == sum(count for _, _, count in funnel.reasons)
+
+
+def test_the_data_card_names_weights_and_the_versions_of_the_run(finished_run: RunFolder, tmp_path: Path) -> None:
+    root, weights = tmp_path / "run", tmp_path / "clip"
+    shutil.copytree(finished_run.root, root)
+    (weights / "deeper").mkdir(parents=True)
+    (weights / "deeper/model.safetensors").write_bytes(b"weights")
+    (weights / "notes.txt").write_text("no weights")
+    settings = json.loads((root / "config.json").read_text())
+    settings["config"]["scorer"]["clip"] = str(weights)
+    settings["config"]["writer"] |= {"name": "endpoint", "model": "some-model"}
+    (root / "config.json").write_text(json.dumps(settings))
+    versions = json.loads((root / "environment.json").read_text())
+    (root / "environment.json").write_text(json.dumps(versions | {"numpy": "0.1"}))
+    card = (export(root) / "DATA_CARD.md").read_text()
+    assert f"| numpy | 0.1 -> {versions['numpy']} |" in card
+    assert f"| pillow | {versions['pillow']} |" in card
+    assert "| writer | endpoint (some-model) | unknown |" in card
+    assert "| grounder | annotations | none |" in card
+    before = model_revision(str(weights))
+    assert f"| scorer | clip ({weights}) | {before} |" in card
+    (weights / "notes.txt").write_text("other notes")
+    assert model_revision(str(weights)) == before
+    (weights / "deeper/model.safetensors").write_bytes(b"others")
+    assert model_revision(str(weights)) != before
 
 
 def test_the_funnel_adds_up(finished_run: RunFolder) -> None:
