@@ -122,7 +122,9 @@ class PictureStore:
         if ref.storage is Storage.ARROW:
             batches, starts = _kept(self._files, path, OPEN_FILES, lambda: _arrow_batches(path))
             index = next(i for i, start in reversed(list(enumerate(starts))) if start <= row)
-            return batches[index].column(column)[row - starts[index]].as_py()
+            cells = batches[index].column(column)
+            cells.validate(full=True)  # Arrow follows whatever offsets stand in a file
+            return cells[row - starts[index]].as_py()
         file, starts = _kept(self._files, path, OPEN_FILES, lambda: _parquet_file(path))
         group = next(i for i, start in reversed(list(enumerate(starts))) if start <= row)
         cells = _kept(

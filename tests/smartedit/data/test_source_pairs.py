@@ -5,11 +5,13 @@ import zipfile
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from smartedit.data.examples import Reason, Storage, Task
+from smartedit.data.faults import FaultyRecordError
 from smartedit.data.locations import SourceError
 from smartedit.data.pictures import PictureStore
 from smartedit.data.sources import instructpix2pix, synthetic
@@ -236,6 +238,33 @@ def test_what_save_to_disk_wrote(tmp_path: Path, typed: bool) -> None:
     store = PictureStore(tmp_path / "saved")
     assert [store.read(row.target) for row in rows if row.target] == [png_bytes(100 + i) for i in range(5)]
     assert rows[4].image is not None and (rows[4].image.storage, rows[4].image.row) == (Storage.ARROW, 1)
+
+
+def test_saved_shards_whose_offsets_lead_out_of_the_file(tmp_path: Path) -> None:
+    columns = {k: v for k, v in hub_columns(5).items() if isinstance(v, list)}
+    records = {k: [{"bytes": x, "path": None} for x in v] if k.endswith("_image") else v for k, v in columns.items()}
+    datasets.Dataset.from_dict(records).save_to_disk(tmp_path / "saved", num_shards=2)
+    path = sorted((tmp_path / "saved").glob("*.arrow"))[0]
+    rows, _ = split_rows(instructpix2pix.read(tmp_path / "saved"))
+
+    def mislead(values: list[bytes]) -> None:
+        """Let the middle one of three values, wherever they stand, begin a gigabyte further on."""
+        offsets = np.cumsum([0, *map(len, values)]).astype("<i4")
+        content = path.read_bytes()
+        assert offsets.tobytes() in content
+        wrong = offsets.copy()
+        wrong[1] += 1 << 30
+        path.write_bytes(content.replace(offsets.tobytes(), wrong.tobytes()))
+
+    mislead([png_bytes(100 + i) for i in range(3)])
+    assert rows[0].target is not None
+    with pytest.raises(FaultyRecordError, match="cannot be read") as caught:
+        PictureStore(tmp_path / "saved").read(rows[0].target)
+    assert caught.value.reason is Reason.MISSING_IMAGE
+    mislead([b"edit 0", b"edit 1", b"edit 2"])
+    rows, reasons = split_rows(instructpix2pix.read(tmp_path / "saved"))
+    assert reasons == {path.name: Reason.UNREADABLE_FILE}
+    assert [row.instructions[0] for row in rows] == ["edit 3", "edit 4"]
 
 
 def test_a_saved_selection_is_refused_with_the_remedy(tmp_path: Path) -> None:
