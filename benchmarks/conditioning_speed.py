@@ -4,7 +4,7 @@ All ways compute the same states (`tests/smartedit/model/test_decoding.py`); the
 that only the way differs. The picture stands where the released prompt has it: behind 105 of 122 words, which our
 pipeline reads once and the loop in every request. Runs alternate, and the ratios of medians are of one process.
 
-Run: python benchmarks/conditioning_speed.py [--repeats 5]
+Run: python benchmarks/conditioning_speed.py [--repeats 5] [--size miniature]
 """
 
 import argparse
@@ -97,9 +97,12 @@ class Request:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--size", default="", help="only sizes whose name begins so")
+    arguments = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), CPU, float32, batch 1")
     for name, sizes in SIZES.items():
+        if not name.startswith(arguments.size):
+            continue
         request = Request(build(*sizes))
         torch.testing.assert_close(request.one_pass(), request.token_by_token(), rtol=1e-3, atol=1e-4)
         ways = {
@@ -107,11 +110,12 @@ def main() -> None:
             "behind prefix": request.one_pass_behind_prefix,
             "decode": request.token_by_token,
         }
-        seconds = median_seconds(ways, repeats)
+        seconds = median_seconds(ways, arguments.repeats)
         first, later, decode = seconds.values()
         print(
             f"{name}: one pass {first:.4f} s, behind the known words {later:.4f} s, decode {decode:.4f} s: "
-            f"{decode / first:.1f} and {decode / later:.1f} times (CPU seconds)"
+            f"{decode / first:.1f} and {decode / later:.1f} times (CPU seconds)",
+            flush=True,
         )
 
 
