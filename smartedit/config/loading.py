@@ -43,21 +43,36 @@ def load_tree(tree_type: type[Tree], *, source: str | Path | None = None, overri
         return TypeAdapter(tree_type).validate_python(values)
     except ValidationError as error:
         origin = str(source) if source is not None else "configuration"
-        lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        lines = [f"{_key(e['loc'], values)}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         raise ConfigError(f"{origin}: " + "; ".join(lines)) from error
+
+
+def _key(place: Sequence[str | int], values: Any) -> str:
+    """The path as the user wrote it: pydantic also names which of several types a table was taken for."""
+    shown, node = [], values
+    for step, part in enumerate(place):
+        inside = node[part] if isinstance(node, Mapping) and part in node else None
+        if inside is None and isinstance(node, Mapping) and step < len(place) - 1:
+            continue
+        shown.append(str(part))
+        node = inside
+    return ".".join(shown)
 
 
 def read_toml(source: str | Path) -> dict[str, Any]:
     """The content of a preset or of a TOML file.
 
     Raises:
-        ConfigError: There is neither a preset nor a file of that name, or the TOML is broken.
+        ConfigError: There is neither a preset nor a file of that name, or the TOML is broken or no UTF-8.
     """
     path = Path(source)
     if path.suffix == ".toml":
         if not path.is_file():
             raise ConfigError(f"{path}: there is no such file")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: TOML is UTF-8, and this is not ({error})") from error
     else:
         if str(source) not in preset_names():
             raise ConfigError(f"no preset {str(source)!r}; presets are {', '.join(preset_names())}, files end in .toml")

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from smartedit.config.loading import ConfigError, load_tree, read_toml
+from smartedit.config.sources import ManifestConfig
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "sources.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_unknown_key_is_named_by_the_path_that_the_user_wrote(tmp_path: Path) -> None:
+    path = _write(tmp_path, '[sources.mine]\nkind = "llava"\nroot = "."\nfoo = 1\n')
+
+    with pytest.raises(ConfigError, match=r"sources\.mine\.foo: "):
+        load_tree(ManifestConfig, source=path)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = _write(tmp_path, '[sources.mine]\nkind = "llava"\n')
+
+    with pytest.raises(ConfigError, match=r"sources\.mine\.\w+: Field required"):
+        load_tree(ManifestConfig, source=path)
+
+
+def test_a_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sources.toml"
+    path.write_bytes('root = "Ä"'.encode("latin-1"))
+
+    with pytest.raises(ConfigError, match=r"sources\.toml: TOML is UTF-8"):
+        read_toml(path)
