@@ -106,7 +106,7 @@ def select(
     chosen: list[QualityScores] = []
     for category, rows in passed.items():
         quota = int(getattr(config.quotas, category.value))
-        taken = _fill(rows, quota, candidates, decisions, config, outcome)
+        taken = _fill(rows, quota, chosen, candidates, decisions, config, outcome)
         chosen += taken
         if len(taken) < quota:
             shortfalls.append(Shortfall(category=category, wanted=quota, got=len(taken)))
@@ -181,11 +181,13 @@ def best_draws(
 def _fill(
     rows: Sequence[QualityScores],
     quota: int,
+    earlier: Sequence[QualityScores],
     candidates: Mapping[str, Candidate],
     decisions: Mapping[str, str],
     config: SelectionConfig,
     outcome: Outcome[Selected],
 ) -> list[QualityScores]:
+    """The pairs of one category; one edit in another category's words, taken `earlier`, is a near duplicate too."""
     used: Counter[tuple[str, str]] = Counter()
     taken: list[QualityScores] = []
     left = list(rows)
@@ -200,7 +202,7 @@ def _fill(
         left.remove(row)
         candidate = candidates[row.candidate_id]
         kept = decisions.get(row.pair_id) == KEEP
-        twin = _near_duplicate(row, taken, candidates, config)
+        twin = _near_duplicate(row, [*earlier, *taken], candidates, config)
         if twin is not None and not kept:
             outcome.reject(candidate, "select", "near duplicate", f"of {twin.pair_id}", key=row.pair_id)
             continue

@@ -111,6 +111,19 @@ def test_near_duplicates_and_crowded_pictures_step_back() -> None:
     assert reasons == {"enough of this picture": 2}
 
 
+def test_one_edit_in_the_words_of_two_categories_is_taken_once() -> None:
+    rows = [scores(n, source=0xFF, target=0xF0) for n in range(2)]
+    config = SelectionConfig(quotas=replace(QUOTAS, left_right=1, color=1))
+    candidates = {"c00": candidate(0), "c01": replace(candidate(1), category=Category.LEFT_RIGHT)}
+
+    selection = select(rows, candidates, {}, config)
+
+    assert [s.candidate_id for s in selection.outcome.rows] == ["c01"]
+    assert [r.reason for r in selection.outcome.rejections] == ["near duplicate"]
+    both = select(rows, {**candidates, "c00": candidate(0, kind="pear")}, {}, config)
+    assert len(both.outcome.rows) == 2
+
+
 def test_a_reviewer_wins_over_gates_draws_and_duplicates() -> None:
     rows = [scores(1, draw=0, direction=0.9), scores(1, draw=1, direction=-0.9), scores(2), scores(3)]
     decisions = {"c01.1": KEEP, "c02.0": REJECT}
