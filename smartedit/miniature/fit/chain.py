@@ -73,7 +73,7 @@ def fit_miniature(
     pairs = draw_pairs(
         work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed, processes=processes
     )
-    vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, on_part)
+    vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, on_part)
     on_part("clip")
     looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed, processes=processes)
     sizes = ClipSizes(
@@ -114,7 +114,13 @@ def finished_parts(work: Path) -> dict[str, Path]:
 
 
 def _see_and_edit(
-    work: Path, pairs: Pairs, words: Any, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]
+    work: Path,
+    pairs: Pairs,
+    words: Any,
+    config: ModelConfig,
+    recipe: Recipe,
+    processes: int,
+    on_part: Callable[[str], None],
 ) -> tuple[Any, TextToEdit]:
     """Autoencoder and denoiser; the denoiser begins on latents of the half-trained autoencoder, as on two cores."""
     seventh = len(pairs.pictures) // 7
@@ -136,8 +142,25 @@ def _see_and_edit(
     rows = replace(rows, latents=_latents(vae, pairs, work / "latents.pt"))
     fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=plan.steps)
     on_part("denoiser, on")
-    more = fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, work / "denoiser-on", start=states)
-    return sharp, more
+    on = work / "denoiser-on"
+    fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.shrunk_from)
+    on_part("denoiser, on shrunk pictures")
+    shrunk = draw_pairs(
+        work / "pairs-shrunk",
+        scenes=recipe.shrunk_scenes,
+        size=config.sampling.image_size,
+        seed=recipe.seed,
+        side=recipe.corpora_side,
+        processes=processes,
+    )
+    rows = EditLatents(
+        latents=_latents(vae, shrunk, work / "latents-shrunk.pt"),
+        before=shrunk.before,
+        after=shrunk.after,
+        ids=clip_ids(words, shrunk.instructions, config.qformer.num_queries),
+    )
+    plan = recipe.denoiser_on
+    return sharp, fit_denoiser_on(rows, config, scaling, plan, on, start=states, until=plan.steps)
 
 
 def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:

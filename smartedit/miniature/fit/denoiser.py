@@ -89,7 +89,7 @@ def fit_denoiser(
 
 
 def fit_denoiser_on(
-    rows: EditLatents, config: ModelConfig, scaling: float, plan: Plan, out: Path, *, start: Path
+    rows: EditLatents, config: ModelConfig, scaling: float, plan: Plan, out: Path, *, start: Path, until: int
 ) -> TextToEdit:
     """Train the UNet on, by Muon, from the averaged model of a finished training; the text encoder stays as it is.
 
@@ -100,6 +100,7 @@ def fit_denoiser_on(
         plan: Steps, batch, learning rate and seed.
         out: Where states and the journal lie.
         start: `out` of `fit_denoiser`.
+        until: As there.
 
     Returns:
         The averaged model, frozen.
@@ -107,7 +108,7 @@ def fit_denoiser_on(
     model = averaged_denoiser(start, config).train()
     model.unet.requires_grad_(True)
     optimizer = MuonWithAdamW(model.unet, learning_rate=plan.learning_rate, ends=("conv_in", "conv_out"))
-    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=0, until=plan.steps)
+    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=0, until=until)
 
 
 def averaged_denoiser(folder: Path, config: ModelConfig) -> TextToEdit:

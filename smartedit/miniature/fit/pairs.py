@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from reason_edit.files import write_bytes
 from reason_edit.schema import PAPER_CATEGORIES, Category
@@ -68,7 +69,9 @@ class Pairs:
     instructions: list[str]
 
 
-def draw_pairs(folder: Path, *, scenes: int, size: int, seed: int, processes: int = 1) -> Pairs:
+def draw_pairs(
+    folder: Path, *, scenes: int, size: int, seed: int, side: int | None = None, processes: int = 1
+) -> Pairs:
     """Draw pairs into shards of a folder, which are kept, and read them back.
 
     Args:
@@ -76,6 +79,8 @@ def draw_pairs(folder: Path, *, scenes: int, size: int, seed: int, processes: in
         scenes: Scenes, each with up to `VARIANTS` variants.
         size: Pixels of a side.
         seed: Another seed gives other scenes.
+        side: Pixels at which they are drawn, to be shrunk then as editors shrink larger pictures: outlines are thinner
+            so. None for `size`.
         processes: Processes that draw.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +88,11 @@ def draw_pairs(folder: Path, *, scenes: int, size: int, seed: int, processes: in
     missing = [k for k in shards if not _files(folder, k)[1].is_file()]
     if missing:
         with ProcessPoolExecutor(processes) as pool:
-            list(pool.map(_draw_shard, *zip(*((folder, k, scenes, size, seed) for k in missing), strict=True)))
+            list(
+                pool.map(
+                    _draw_shard, *zip(*((folder, k, scenes, size, seed, side or size) for k in missing), strict=True)
+                )
+            )
     return read_pairs(folder, shards)
 
 
@@ -109,19 +118,25 @@ def _files(folder: Path, shard: int) -> tuple[Path, Path]:
     return folder / f"pictures-{shard:04d}.npy", folder / f"pairs-{shard:04d}.json"
 
 
-def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int) -> None:
+def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int, side: int) -> None:
     pictures: list[NDArray[np.uint8]] = []
     rows: list[tuple[int, int, str]] = []
     for number in range(shard * SCENES_A_SHARD, min(scenes, (shard + 1) * SCENES_A_SHARD)):
         drawn, pairs = scene_pairs(Stock(seed=seed, size=size), number)
         start = len(pictures)
-        pictures += [draw(scene, size).image for scene in drawn]
+        pictures += [_shrunk(draw(scene, side).image, size) for scene in drawn]
         rows += [(start + pair.before, start + pair.after, pair.instruction) for pair in pairs]
     array, table = _files(folder, shard)
     with array.with_suffix(".part").open("wb") as file:
         np.save(file, np.stack(pictures))
     array.with_suffix(".part").replace(array)
     write_bytes(table, json.dumps(rows).encode())
+
+
+def _shrunk(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    if len(picture) == size:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def scene_pairs(stock: Stock, number: int) -> tuple[list[Scene], list[Pair]]:

@@ -28,6 +28,8 @@ class Recipe:
         language: Of words alone, and of words and pictures.
         denoiser: Of text encoder and UNet.
         denoiser_on: Of the UNet alone, afterwards, by Muon.
+        shrunk_from: Of these steps, after how many the pairs are drawn at the corpora's side and shrunk.
+        shrunk_scenes: Scenes of those pairs.
         text_steps: Steps after which the text encoder is frozen.
         perceptual: Of LPIPS' backbone.
         stages: Overrides of the preset's `[training.STAGE]`, by stage.
@@ -53,6 +55,8 @@ class Recipe:
     )
     denoiser: Plan = Plan(steps=10_500, batch_size=32, learning_rate=1.2e-3, warmup=200, save_every=250)
     denoiser_on: Plan = Plan(steps=12_000, batch_size=32, learning_rate=1e-3, seed=1, save_every=250)
+    shrunk_from: int = 4500
+    shrunk_scenes: int = 8000
     text_steps: int = 3500
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
