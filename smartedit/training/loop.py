@@ -110,8 +110,8 @@ class Loop:
             num_training_steps=settings.steps,
         )
         parameters = list(self.trainee.trained.values())
-        # Averages need no other process: each averages what it has of the weights.
-        parts = [local(parameter) for parameter in parameters]
+        # Averages need no other process: each averages what it has of the weights; frozen ones would only be copied.
+        parts = [local(parameter).requires_grad_() for parameter in parameters]
         ema = EMAModel(parts, decay=settings.ema_decay) if settings.ema_decay else None
         if state is not None:
             optimizer.load_state_dict(divided_state(state.optimizer, optimizer))
