@@ -75,7 +75,7 @@ class Journal:
             write_text(path, "".join(f"{line}\n" for line in lines if _step(line) <= step))
         self._write_unreadable()
         if importlib.util.find_spec("tensorboard") is None:
-            logger.warning("TensorBoard is not installed (pip install tensorboard): the curves are in %s only", path)
+            logger.warning("TensorBoard is not installed (extra: tensorboard): the curves are in %s only", path)
             return
         from torch.utils.tensorboard import SummaryWriter
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, load_training_config
 from smartedit.data.build import build_from_file
+from smartedit.inference.loading import load_pipeline
 from smartedit.miniature.corpora import SOURCES, write_corpora
 from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, save_text_encoder
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
@@ -21,13 +22,14 @@ from smartedit.miniature.fit.language import Talk, fit_language
 from smartedit.miniature.fit.looks import draw_looks
 from smartedit.miniature.fit.pairs import Pairs, draw_pairs
 from smartedit.miniature.fit.perceptual import fit_perceptual
+from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
 from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.shipping import ship
 from smartedit.miniature.fit.texts import sample_texts
 from smartedit.miniature.fit.tokenizers import clip_ids, fit_clip_tokenizer, fit_llama_tokenizer
 from smartedit.miniature.stock import Stock
 from smartedit.model.prompts import OUR_PROMPTS, read_prompts
-from smartedit.model.tokenizer import read_layout
+from smartedit.model.tokenizer import load_tokenizer, read_layout
 from smartedit.training.train import train
 
 PRESET = "miniature"
@@ -95,7 +97,7 @@ def fit_miniature(
     save_text_encoder(denoiser, words, work / "text_encoder")
     save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
     save_start(denoiser, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
-    _stages(work, config, recipe, on_part)
+    _stages(work, pairs, config, recipe, on_part)
     on_part("squeezenet")
     fit_perceptual(looks, recipe.perceptual, work / "perceptual")
     on_part("shipping")
@@ -171,8 +173,8 @@ def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
     return latents
 
 
-def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]) -> None:
-    """SmartEdit's three stages and the baseline, by the product's own training."""
+def _stages(work: Path, pairs: Pairs, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]) -> None:
+    """SmartEdit's three stages and the baseline, by the product's own training; between two of them our own."""
     on_part("corpora and manifests")
     stock = Stock(seed=recipe.seed, count=recipe.corpora_scenes, size=recipe.corpora_side, synthetic=recipe.synthetic)
     write_corpora(work / "corpora", stock)
@@ -192,7 +194,24 @@ def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[
             training=load_training_config(stage, PRESET, recipe.stages.get(stage.value, ())),
             text_encoder=work / "text_encoder" if stage is StageName.ALIGN else None,
         )
+        if stage is StageName.JOINT:
+            on_part("alignment behind pictures")
+            finished = _align_behind_pictures(finished, work, pairs, config, recipe)
         start = finished if stage is not StageName.BASELINE else start
+
+
+def _align_behind_pictures(joint: Path, work: Path, pairs: Pairs, config: ModelConfig, recipe: Recipe) -> Path:
+    from transformers import CLIPTextModel
+
+    out = work / "picture-alignment"
+    if not (out / "model" / "model_index.json").is_file():
+        pipeline = load_pipeline(joint)
+        text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder").requires_grad_(False).eval()
+        words = load_tokenizer(work / "text_encoder")
+        prompts = OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts)
+        fit_picture_alignment(pipeline, text_encoder, words, prompts, pairs, recipe.picture_alignment, out)
+        pipeline.save_pretrained(out / "model")
+    return out / "model"
 
 
 def _manifest(corpora: Path, out: Path, *overrides: str) -> Path:

@@ -32,13 +32,14 @@ class Recipe:
         shrunk_scenes: Scenes of those pairs.
         text_steps: Steps after which the text encoder is frozen.
         perceptual: Of LPIPS' backbone.
+        picture_alignment: Of [IMG] tokens, LoRA and QFormer between `joint` and `full`.
         stages: Overrides of the preset's `[training.STAGE]`, by stage.
     """
 
     seed: int = 0
     pair_scenes: int = 14_000
     looks: int = 10_000
-    crawl: int = 16_000
+    crawl: int = 64_000
     corpora_scenes: int = 1500
     corpora_side: int = 128
     edit_prompts: int = 6000
@@ -59,4 +60,5 @@ class Recipe:
     shrunk_scenes: int = 8000
     text_steps: int = 3500
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
+    picture_alignment: Plan = Plan(steps=1100, batch_size=64, learning_rate=1.2e-3, warmup=50, seed=3, save_every=100)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.chain import fit_miniature
 from smartedit.miniature.fit.pairs import scene_pairs
+from smartedit.miniature.fit.picture_alignment import with_clue
 from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.schedule import Journal, Plan
 from smartedit.miniature.fit.texts import captions, knowledge, orders, sample_texts
@@ -48,6 +49,7 @@ RECIPE = Recipe(
     shrunk_scenes=6,
     text_steps=2,
     perceptual=plan(),
+    picture_alignment=plan(),
     stages=dict.fromkeys(("align", "joint", "full", "baseline"), STEPS),
 )
 
@@ -108,6 +110,20 @@ def test_pairs_hold_no_clue_and_no_held_out_combination() -> None:
             texts.append(pair.instruction.lower())
     texts += [text.lower() for text in [*captions(stock, 60), *(o for k in range(20) for o in orders(stock, k))]]
     assert not [clue.text for clue in clues() if any(clue.text.lower() in text for text in texts)]
+
+
+def test_orders_are_given_clues_that_are_not_held_out_and_only_for_plain_kinds() -> None:
+    rng = np.random.default_rng(0)
+    held_out = [clue.text for clue in clues() if clue.held_out]
+
+    worded = [with_clue("Please replace the clock with an apple.", rng) for _ in range(300)]
+    changed = [order for order in worded if "the clock" not in order]
+
+    assert 100 < len(changed) < 200 and len(set(changed)) > 1
+    assert all(order.endswith(" with an apple.") for order in changed)
+    assert not [order for order in changed if any(text in order for text in held_out)]
+    assert {with_clue("remove the left clock", rng) for _ in range(20)} == {"remove the left clock"}
+    assert len({with_clue("remove the clock", rng) for _ in range(40)}) > 1
 
 
 def test_no_scene_of_the_pairs_is_one_of_the_benchmark() -> None:

@@ -64,7 +64,7 @@ def test_it_is_said_where_there_is_no_tensorboard(
 ) -> None:
     assert not installed(monkeypatch, is_there=False)
     journal(tmp_path).resume(0, None)
-    assert "pip install tensorboard" in caplog.text and "metrics.jsonl only" in caplog.text
+    assert "extra: tensorboard" in caplog.text and "metrics.jsonl only" in caplog.text
     caplog.clear()
     journal(tmp_path, writes=False).resume(0, None)
     assert not caplog.text

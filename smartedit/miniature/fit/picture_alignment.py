@@ -1,0 +1,138 @@
+"""Aligns SmartEdit with the text encoder once more, now with a picture before each order and clues in some of them.
+
+The paper's alignment stage reads captions without pictures; a 7B model that was taught with pictures says the same with
+one in front. The miniature's language model does not: behind a picture its [IMG] states were as far from the text
+encoder's features as those of another order. So between `joint` and `full` the parts that `joint` trains, all but the
+UNet, learn to say an order in the text space while a picture is looked at; an order with a clue means the plain one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smartedit.miniature.fit.clip import normalized
+from smartedit.miniature.fit.pairs import SPACE, Pairs, batches
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.miniature.fit.tokenizers import clip_ids
+from smartedit.miniature.knowledge import clues
+from smartedit.model.prompts import Prompts, encode_edit
+from smartedit.model.sequences import IGNORED, Sequences, pad, splice
+from smartedit.model.text import encode_text
+from smartedit.model.tokenizer import TokenLayout
+from smartedit.seeding import numpy_generator
+from smartedit.training.losses import alignment_loss, language_loss
+from smartedit.training.stages import PARAMETER_GROUPS, to_train_mode
+
+TRAINED = ("token_rows", "lora", "qformer")
+CLUE_SHARE = 0.5
+"""How often a thing that is called by its kind alone is called by a clue instead."""
+
+
+class Reading(nn.Module):
+    """The language model, which sees a picture, and the QFormer behind it."""
+
+    def __init__(self, mllm: Any, qformer: Any) -> None:
+        super().__init__()
+        self.mllm = mllm
+        self.qformer = qformer
+
+    def forward(self, sequences: Sequences, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """The text features f, [B, n, C], and the scores of the next token, [B, L, vocabulary]."""
+        read = self.mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixel_values)
+        return self.qformer(read.hidden_states, sequences.img_mask), self.mllm.logits(read.hidden_states)
+
+
+def with_clue(order: str, rng: np.random.Generator) -> str:
+    """An order with a clue in place of a kind that is named without any other word; held-out clues are never taken."""
+    known = [clue for clue in clues() if not clue.held_out]
+    found = [clue for clue in known if f"the {clue.kind} " in f"{order.rstrip('.')} "]
+    if not found or rng.random() >= CLUE_SHARE:
+        return order
+    clue = found[int(rng.integers(len(found)))]
+    return order.replace(f"the {clue.kind}", f"the {clue.text}", 1)
+
+
+def fit_picture_alignment(
+    pipeline: Any, text_encoder: Any, words: Any, prompts: Prompts, pairs: Pairs, plan: Plan, out: Path
+) -> None:
+    """Train the [IMG] tokens, LoRA and QFormer of a SmartEdit pipeline in place.
+
+    Args:
+        pipeline: With LoRA, as stage `joint` leaves it.
+        text_encoder: What is aligned to, frozen.
+        words: Its tokenizer.
+        prompts: The words around an order.
+        pairs: Pictures and orders.
+        plan: Steps, batch, learning rate and seed.
+        out: Where states and the journal lie.
+    """
+    module, layout = Reading(pipeline.mllm, pipeline.qformer), pipeline.layout
+    trained = _choose(module)
+    rows = [p for name, p in trained.items() if PARAMETER_GROUPS["token_rows"](name)]
+    others = [p for name, p in trained.items() if not PARAMETER_GROUPS["token_rows"](name)]
+    groups = [{"params": others, "weight_decay": 0.01}, {"params": rows, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98))
+    step, journal = resume(out, module, optimizer), Journal(out, plan)
+    added = [layout.system_image, layout.image_start, layout.image_end, *layout.img_tokens]
+    to_train_mode(module, trained)
+    for chosen in batches(len(pairs.instructions), size=plan.batch_size, steps=plan.steps, start=step, seed=plan.seed):
+        torch.manual_seed(plan.seed * 10**6 + step)
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(step, plan)
+        rng = numpy_generator(SPACE, plan.seed, "picture alignment", step)
+        orders = [pairs.instructions[k] for k in chosen]
+        sequences = _sequences([with_clue(order, rng) for order in orders], pipeline, prompts, layout, rng)
+        features, logits = module(sequences, normalized(pairs.pictures[pairs.before[chosen]]))
+        expected = encode_text(text_encoder, clip_ids(words, orders, features.shape[1]))
+        assert sequences.targets is not None
+        distance, language = alignment_loss(features, expected), language_loss(logits, sequences.targets)
+        optimizer.zero_grad()
+        (distance + language).backward()
+        for parameter in rows:
+            assert parameter.grad is not None
+            kept = parameter.grad[added].clone()
+            parameter.grad.zero_()
+            parameter.grad[added] = kept
+        nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
+        optimizer.step()
+        step += 1
+        journal.note(step, alignment=distance.item(), language=language.item())
+        if step % plan.save_every == 0 or step == plan.steps:
+            save_state(out, module, optimizer, step)
+    module.eval()
+
+
+def _choose(module: nn.Module) -> dict[str, nn.Parameter]:
+    chosen = {}
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(any(PARAMETER_GROUPS[group](name) for group in TRAINED))
+        if parameter.requires_grad:
+            chosen[name] = parameter
+    return chosen
+
+
+def _sequences(
+    orders: Sequence[str], pipeline: Any, prompts: Prompts, layout: TokenLayout, rng: np.random.Generator
+) -> Sequences:
+    encoded = [
+        encode_edit(
+            pipeline.tokenizer,
+            layout,
+            prompts,
+            order,
+            phrasing=int(rng.integers(len(prompts.phrasings))),
+            max_tokens=pipeline.config.max_text_tokens,
+        )
+        for order in orders
+    ]
+    return splice(
+        pad([row.input_ids for row in encoded], layout.pad),
+        img_tokens=layout.img_tokens,
+        pad_id=layout.pad,
+        num_patches=pipeline.mllm.num_patches,
+        targets=pad([row.targets for row in encoded], IGNORED),
+    )
