@@ -18,7 +18,6 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
-from prefect.tasks import exponential_backoff
 
 from benchmark.ablations import ROWS, CellScores
 from benchmark.commands.exact_judge import build_exact_judge
@@ -29,7 +28,7 @@ from benchmark.report.ablations import ablation_report
 from benchmark.runs import Run
 from flows.measure import edit_shard, merge, prepare, score_and_report
 from flows.server import server_for_workers
-from flows.synth_data import GPU_TAG, ShardsFailed, failure_of, may_help, task_runner
+from flows.synth_data import GPU_TAG, RETRYING, ShardsFailed, failure_of, task_runner
 from flows.train import run_stage
 from reason_edit.files import write_text
 from smartedit.config.training import StageName, load_training_config
@@ -149,16 +148,9 @@ def write_ablation_report(root: str, request: Request, failures: Sequence[str] =
     return text
 
 
-RETRYING: dict[str, Any] = {
-    "tags": [GPU_TAG],
-    "retries": 2,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": may_help,
-    "cache_policy": NO_CACHE,
-}
-joint_task = task(name="joint", task_run_name="joint-{data}-{seed}", **RETRYING)(train_joint)
-cell_task = task(name="cell", task_run_name="{name}-{seed}", **RETRYING)(train_and_measure)
+TRAINING: dict[str, Any] = {"tags": [GPU_TAG], "retries": 2, **RETRYING}
+joint_task = task(name="joint", task_run_name="joint-{data}-{seed}", **TRAINING)(train_joint)
+cell_task = task(name="cell", task_run_name="{name}-{seed}", **TRAINING)(train_and_measure)
 report_task = task(name="report", cache_policy=NO_CACHE)(write_ablation_report)
 
 

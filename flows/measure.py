@@ -25,7 +25,6 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
-from prefect.tasks import exponential_backoff
 
 from benchmark.commands.data_sets import find_samples
 from benchmark.edit import Shard, edit_run, merge_edits
@@ -37,7 +36,7 @@ from benchmark.report.write import write_report
 from benchmark.runs import Run
 from benchmark.score import score_with
 from flows.server import server_for_workers
-from flows.synth_data import GPU_TAG, ShardsFailed, failure_of, may_help, task_runner
+from flows.synth_data import GPU_TAG, RETRYING, ShardsFailed, failure_of, task_runner
 
 
 def prepare(run: str, dataset: str | None, words: MethodWords, seed: int, batch_size: int, device: str) -> list[str]:
@@ -121,10 +120,7 @@ edit_task = task(
     name="edit",
     task_run_name="{label}-{shard}-of-{shards}",
     retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=may_help,
-    cache_policy=NO_CACHE,
+    **RETRYING,
 )(edit_shard)
 merge_task = task(name="merge", cache_policy=NO_CACHE)(merge)
 report_task = task(name="score-and-report", cache_policy=NO_CACHE)(score_and_report)

@@ -47,15 +47,20 @@ def may_help(task: Any, task_run: Any, state: Any) -> bool:
     return not isinstance(state.result(raise_on_failure=False), ValueError)
 
 
+RETRYING: dict[str, Any] = {
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": may_help,
+    "cache_policy": NO_CACHE,
+}
+"""How a task of any flow is tried again; how often is each task's own."""
+
 prepare_task = task(name="prepare", cache_policy=NO_CACHE)(prepare)
 work_task = task(
     name="shard",
     task_run_name="{stage}-{shard}",
     retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=may_help,
-    cache_policy=NO_CACHE,
+    **RETRYING,
 )(work)
 choose_task = task(name="select", cache_policy=NO_CACHE)(choose)
 export_task = task(name="export", cache_policy=NO_CACHE)(export)

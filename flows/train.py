@@ -14,10 +14,8 @@ import flows.quiet  # noqa: F401  (Prefect reads its settings when it is importe
 # isort: split
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.tasks import exponential_backoff
 
-from flows.synth_data import GPU_TAG, may_help
+from flows.synth_data import GPU_TAG, RETRYING
 from smartedit.config.loading import ConfigError
 from smartedit.config.model import load_model_config
 from smartedit.config.training import StageName, load_training_config
@@ -111,10 +109,7 @@ stage_task = task(
     task_run_name="{stage}",
     tags=[GPU_TAG],
     retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=may_help,
-    cache_policy=NO_CACHE,
+    **RETRYING,
 )(run_stage)
 
 

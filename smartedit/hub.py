@@ -1,11 +1,14 @@
 """Models by folder or hub name, and whether their host can be reached: answered within seconds and never by hanging."""
 
 import os
+import re
 import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 ANSWER_SECONDS = 5.0
 """How long a host may take to answer before it counts as out of reach."""
@@ -116,3 +119,29 @@ def answers(url: str, seconds: float | None = None) -> bool:
     asking.start()
     asking.join(patience)
     return answered.is_set()
+
+
+def folder_commit(folder: Path) -> str | None:
+    """The hub's commit that a folder was fetched at; None where the folder does not tell.
+
+    It is the folder's name in the hub's cache, and the first line of a note that `hf download --local-dir` leaves.
+    """
+    if folder.parent.name == "snapshots":
+        return folder.name
+    note = folder / ".cache" / "huggingface" / "download" / "model_index.json.metadata"
+    try:
+        commit = note.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return commit if COMMIT.fullmatch(commit) else None
+
+
+def cached_commit(model: str, revision: str | None) -> str | None:
+    """The commit of a hub id in the cache of this machine, nothing asked of the hub; None where it is not there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return folder_commit(Path(snapshot_download(model, revision=revision, local_files_only=True)))
+    except (OSError, HFValidationError):
+        return None

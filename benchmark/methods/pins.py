@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmark.hub import hub_answers
 from benchmark.methods.specs import MethodError, MethodSpec, read_options
-from benchmark.methods.weights import cached_commit
+from smartedit.hub import cached_commit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

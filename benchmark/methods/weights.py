@@ -1,7 +1,6 @@
 """Where a method's weights lie: a local folder, the hub's cache, or the hub itself, which is never waited for."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Any
 from benchmark.hub import hub_answers
 from benchmark.methods.specs import MethodError
 from reason_edit.files import file_sha256
+from smartedit.hub import folder_commit
 from smartedit.weights import shipped
 
 PIPELINE_FILES = ("model_index.json", "*/*")
 """What a diffusers pipeline needs of its page, which often holds the same weights once more as one large file."""
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
-
-
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def find_weights(
@@ -87,32 +84,6 @@ def weights_description(
     """What `run.json` keeps of a model: its hash over all weight and configuration files, and the hub's commit."""
     folder = find_weights(model, revision=revision, patterns=patterns)
     return {"weights_sha256": folder_sha256(folder), "commit": folder_commit(folder)}
-
-
-def folder_commit(folder: Path) -> str | None:
-    """The hub's commit that a folder was fetched at; None where the folder does not tell.
-
-    It is the folder's name in the hub's cache, and the first line of a note that `hf download --local-dir` leaves.
-    """
-    if folder.parent.name == "snapshots":
-        return folder.name
-    note = folder / ".cache" / "huggingface" / "download" / "model_index.json.metadata"
-    try:
-        commit = note.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return commit if COMMIT.fullmatch(commit) else None
-
-
-def cached_commit(model: str, revision: str | None) -> str | None:
-    """The commit of a hub id in the cache of this machine, nothing asked of the hub; None where it is not there."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return folder_commit(Path(snapshot_download(model, revision=revision, local_files_only=True)))
-    except (OSError, HFValidationError):
-        return None
 
 
 @lru_cache(maxsize=32)

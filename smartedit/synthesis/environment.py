@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from reason_edit.files import file_sha256
+from smartedit.hub import cached_commit
 
 PACKAGES = (
     "smartedit",
@@ -49,7 +50,8 @@ def model_revision(model: str) -> str:
     """
     path = Path(model).expanduser()
     if not path.exists():
-        return _cached_commit(model)
+        commit = cached_commit(model, None)
+        return f"commit {commit}" if commit else "unknown"
     if path.is_file():
         return f"sha256 {file_sha256(path)[:16]}"
     if path.resolve().parent.name == "snapshots":
@@ -57,13 +59,3 @@ def model_revision(model: str) -> str:
     files = sorted(p for p in path.rglob("*") if p.suffix in WEIGHTS)
     lines = "".join(f"{p.relative_to(path).as_posix()} {file_sha256(p)}\n" for p in files)
     return f"sha256 {hashlib.sha256(lines.encode()).hexdigest()[:16]}" if files else "unknown"
-
-
-def _cached_commit(model: str) -> str:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return f"commit {Path(snapshot_download(model, local_files_only=True)).name}"
-    except (OSError, HFValidationError):
-        return "unknown"

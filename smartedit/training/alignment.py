@@ -21,7 +21,7 @@ from smartedit.training.stages import added_tokens, to_train_mode
 
 
 class Alignment(nn.Module):
-    """The language model and the QFormer, without pictures."""
+    """The language model and the QFormer."""
 
     def __init__(self, mllm: ImageTextMllm, qformer: QFormer, fixed: Sequence[int] = ()) -> None:
         """Take parts.
@@ -38,14 +38,17 @@ class Alignment(nn.Module):
         self._fixed = tuple(fixed)
         self._prefix: tuple[object, SharedPrefix] | None = None
 
-    def forward(self, sequences: Sequences) -> tuple[Tensor, Tensor]:
+    def forward(self, sequences: Sequences, pixel_values: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The text features f = Q_beta(h), [B, n, C], and the scores of the next token, [B, l, vocabulary].
 
-        The scores are those of the last l positions: all, or those behind the fixed tokens.
+        The scores are those of the last l positions: all, or those behind the fixed tokens. Stage `align` has no
+        pictures.
         """
         prefix = self._read_before(sequences)
         rest = sequences.behind(0 if prefix is None else len(self._fixed))
-        read = self.mllm(rest.input_ids, attention_mask=sequences.attention_mask, cache=prefix)
+        read = self.mllm(
+            rest.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixel_values, cache=prefix
+        )
         return self.qformer(read.hidden_states, rest.img_mask), self.mllm.logits(read.hidden_states)
 
     def _read_before(self, sequences: Sequences) -> SharedPrefix | None:

@@ -36,7 +36,7 @@ from smartedit.training.sharding import (
     whole,
     whole_tree,
 )
-from smartedit.training.stages import EMBEDDING, HEAD
+from smartedit.training.stages import forget_old_rows, parameter_groups
 from smartedit.training.trainee import Trainee
 from smartedit.training.visits import MicroBatch, Positions, VisitDataset
 
@@ -167,7 +167,7 @@ class Loop:
             # Divided parameters are others than the whole ones were.
             trainee.trained.update({n: p for n, p in trainee.module.named_parameters() if n in trainee.trained})
         optimizer = torch.optim.AdamW(
-            _parameter_groups(trainee.trained, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
+            parameter_groups(trainee.trained, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
         )
         if plugin is not None:
             return trainee.module, optimizer
@@ -220,7 +220,7 @@ class Loop:
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     self._refuse_divergence(step, suspicious, "the loss")
-                    self._forget_old_rows()
+                    forget_old_rows(self.trainee.trained, self.trainee.added_tokens)
                     norm = float(whole(accelerator.clip_grad_norm_(parameters, self.training.max_gradient_norm)))
                     if not math.isfinite(norm):
                         self._refuse_divergence(step, [i for m in passes for i in m.example_ids], "the gradient")
@@ -229,16 +229,6 @@ class Loop:
         means = accelerator.reduce(torch.stack(list(sums.values())) / len(passes), "mean").tolist()
         values = dict(zip(sums, means, strict=True))
         return {"loss": sum(means), **values, "gradient_norm": norm}
-
-    def _forget_old_rows(self) -> None:
-        """Let the rows of the tokens that the language model came with have no gradient, in the norm either."""
-        for parameter in _token_rows(self.trainee.trained):
-            if parameter.grad is None:
-                continue
-            is_added = torch.zeros(len(parameter), 1, dtype=torch.bool)
-            is_added[list(self.trainee.added_tokens)] = True
-            gradient = local(parameter.grad)
-            gradient *= local(like(is_added, parameter.grad)).to(gradient.device)
 
     def _refuse_divergence(self, step: int, example_ids: list[str], what: str) -> None:
         everyone = self._everyone(example_ids)
@@ -308,16 +298,3 @@ def _averaged(ema: EMAModel | None, parameters: Sequence[Tensor]) -> Iterator[No
         yield
     finally:
         ema.restore(parameters)
-
-
-def _token_rows(trained: Mapping[str, Tensor]) -> list[Tensor]:
-    """The embedding and the output layer."""
-    return [parameter for name, parameter in trained.items() if name.endswith((EMBEDDING, HEAD))]
-
-
-def _parameter_groups(trained: Mapping[str, Tensor], weight_decay: float) -> list[dict[str, Any]]:
-    """Decay for all but the token rows: decay would also move the old rows, which have no gradient."""
-    rows = _token_rows(trained)
-    others = [p for name, p in trained.items() if not name.endswith((EMBEDDING, HEAD))]
-    groups = [{"params": others, "weight_decay": weight_decay}, {"params": rows, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]

@@ -1,14 +1,17 @@
 """The stages of training as one table: what trains, on which rows, by which losses (section 4.3; released code)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from smartedit.config.training import StageName
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.tokenizer import TokenLayout
+from smartedit.training.sharding import like, local
 
 
 class Rows(StrEnum):
@@ -75,7 +78,7 @@ def choose_parameters(model: SmartEdit, stage: StageName) -> dict[str, nn.Parame
 
     Of the embedding and the output layer only the rows of the added tokens change, as in the released code. There the
     old rows are put back before each pass, but their gradients still count in the norm that is clipped and in Adam's
-    state; here the loop forgets the old rows' gradients (`added_tokens`).
+    state; here the old rows' gradients are forgotten (`forget_old_rows`).
 
     Args:
         model: The model, changed in place.
@@ -88,6 +91,23 @@ def choose_parameters(model: SmartEdit, stage: StageName) -> dict[str, nn.Parame
         StageError: The model has no parameters of a group that the stage trains.
     """
     groups = [group for group in STAGES[stage].trains if group != "bim" or model.bim is not None]
+    return choose_groups(model, groups, what=f"stage {stage}")
+
+
+def choose_groups(model: nn.Module, groups: Sequence[str], *, what: str) -> dict[str, nn.Parameter]:
+    """Let exactly the parameters of some groups require gradients.
+
+    Args:
+        model: With SmartEdit's names of parts, changed in place.
+        groups: Keys of `PARAMETER_GROUPS`.
+        what: Names what is trained, in an error.
+
+    Returns:
+        The trained parameters by name, in the model's order.
+
+    Raises:
+        StageError: The model has no parameters of a group.
+    """
     trained: dict[str, nn.Parameter] = {}
     found = set()
     for name, parameter in model.named_parameters():
@@ -98,7 +118,7 @@ def choose_parameters(model: SmartEdit, stage: StageName) -> dict[str, nn.Parame
             found.add(group)
     missing = [group for group in groups if group not in found]
     if missing:
-        raise StageError(f"stage {stage} trains {', '.join(missing)}, and the model has none (model.mllm.lora?)")
+        raise StageError(f"{what} trains {', '.join(missing)}, and the model has none (model.mllm.lora?)")
     return trained
 
 
@@ -114,3 +134,32 @@ def to_train_mode(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> None
 def added_tokens(layout: TokenLayout) -> list[int]:
     """The tokens that the language model did not come with."""
     return [layout.system_image, layout.image_start, layout.image_end, *layout.img_tokens]
+
+
+def token_rows(trained: Mapping[str, Tensor]) -> list[Tensor]:
+    """The embedding and the output layer, of parameters by name."""
+    return [parameter for name, parameter in trained.items() if name.endswith((EMBEDDING, HEAD))]
+
+
+def parameter_groups(trained: Mapping[str, Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Decay for all but the token rows: decay would also move the old rows, which have no gradient."""
+    rows = token_rows(trained)
+    others = [p for name, p in trained.items() if not name.endswith((EMBEDDING, HEAD))]
+    groups = [{"params": others, "weight_decay": weight_decay}, {"params": rows, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def forget_old_rows(trained: Mapping[str, Tensor], added: Sequence[int]) -> None:
+    """Let the rows of the tokens that the language model came with have no gradient, in the norm either.
+
+    Args:
+        trained: Parameters by name, after the backward pass.
+        added: The tokens whose rows change.
+    """
+    for parameter in token_rows(trained):
+        if parameter.grad is None:
+            continue
+        is_added = torch.zeros(len(parameter), 1, dtype=torch.bool)
+        is_added[list(added)] = True
+        gradient = local(parameter.grad)
+        gradient *= local(like(is_added, parameter.grad)).to(gradient.device)

@@ -1,9 +1,10 @@
 """Aligns SmartEdit with the text encoder once more, now with a picture before each order and clues in some of them.
 
 The paper's alignment stage reads captions without pictures; a 7B model that was taught with pictures says the same with
-one in front. The miniature's language model does not: behind a picture its [IMG] states were as far from the text
-encoder's features as those of another order. So between `joint` and `full` the parts that `joint` trains, all but the
-UNet, learn to say an order in the text space while a picture is looked at; an order with a clue means the plain one.
+one in front. The miniature's language model does not: behind a picture what the QFormer made of its [IMG] states was
+farther from the text encoder's features than the mean of all orders is. So between `joint` and `full` the parts that
+`joint` trains, all but the UNet, learn to say an order in the text space while a picture is looked at; an order with a
+clue means the plain one.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.pairs import SPACE, Pairs, batches
@@ -24,26 +25,13 @@ from smartedit.model.sequences import IGNORED, Sequences, pad, splice
 from smartedit.model.text import encode_text
 from smartedit.model.tokenizer import TokenLayout
 from smartedit.seeding import numpy_generator
+from smartedit.training.alignment import Alignment
 from smartedit.training.losses import alignment_loss, language_loss
-from smartedit.training.stages import PARAMETER_GROUPS, to_train_mode
+from smartedit.training.stages import added_tokens, choose_groups, forget_old_rows, parameter_groups, to_train_mode
 
 TRAINED = ("token_rows", "lora", "qformer")
 CLUE_SHARE = 0.5
 """How often a thing that is called by its kind alone is called by a clue instead."""
-
-
-class Reading(nn.Module):
-    """The language model, which sees a picture, and the QFormer behind it."""
-
-    def __init__(self, mllm: Any, qformer: Any) -> None:
-        super().__init__()
-        self.mllm = mllm
-        self.qformer = qformer
-
-    def forward(self, sequences: Sequences, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """The text features f, [B, n, C], and the scores of the next token, [B, L, vocabulary]."""
-        read = self.mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixel_values)
-        return self.qformer(read.hidden_states, sequences.img_mask), self.mllm.logits(read.hidden_states)
 
 
 def with_clue(order: str, rng: np.random.Generator) -> str:
@@ -70,14 +58,11 @@ def fit_picture_alignment(
         plan: Steps, batch, learning rate and seed.
         out: Where states and the journal lie.
     """
-    module, layout = Reading(pipeline.mllm, pipeline.qformer), pipeline.layout
-    trained = _choose(module)
-    rows = [p for name, p in trained.items() if PARAMETER_GROUPS["token_rows"](name)]
-    others = [p for name, p in trained.items() if not PARAMETER_GROUPS["token_rows"](name)]
-    groups = [{"params": others, "weight_decay": 0.01}, {"params": rows, "weight_decay": 0.0}]
+    module, layout = Alignment(pipeline.mllm, pipeline.qformer), pipeline.layout
+    trained = choose_groups(module, TRAINED, what="the alignment behind pictures")
+    groups = parameter_groups(trained, weight_decay=0.01)
     optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98))
     step, journal = resume(out, module, optimizer), Journal(out, plan)
-    added = [layout.system_image, layout.image_start, layout.image_end, *layout.img_tokens]
     to_train_mode(module, trained)
     for chosen in batches(len(pairs.instructions), size=plan.batch_size, steps=plan.steps, start=step, seed=plan.seed):
         torch.manual_seed(plan.seed * 10**6 + step)
@@ -92,11 +77,7 @@ def fit_picture_alignment(
         distance, language = alignment_loss(features, expected), language_loss(logits, sequences.targets)
         optimizer.zero_grad()
         (distance + language).backward()
-        for parameter in rows:
-            assert parameter.grad is not None
-            kept = parameter.grad[added].clone()
-            parameter.grad.zero_()
-            parameter.grad[added] = kept
+        forget_old_rows(trained, added_tokens(layout))
         nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
         optimizer.step()
         step += 1
@@ -104,15 +85,6 @@ def fit_picture_alignment(
         if step % plan.save_every == 0 or step == plan.steps:
             save_state(out, module, optimizer, step)
     module.eval()
-
-
-def _choose(module: nn.Module) -> dict[str, nn.Parameter]:
-    chosen = {}
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad_(any(PARAMETER_GROUPS[group](name) for group in TRAINED))
-        if parameter.requires_grad:
-            chosen[name] = parameter
-    return chosen
 
 
 def _sequences(
