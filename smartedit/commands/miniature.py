@@ -93,7 +93,7 @@ def catalog(
 
 @app.command("fit")
 def fit(
-    work: Annotated[Path, typer.Argument(help="Folder for drawings, states and finished parts; about 3 GB.")],
+    work: Annotated[Path, typer.Argument(help="Folder for drawings, states and finished parts; about 3.5 GB.")],
     weights: Annotated[Path, typer.Option("--weights", "-o", help="Where the parts that ship are written.")],
     processes: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 2,
     pack: Annotated[bool, typer.Option("--pack", help="Only write the parts that WORK holds finished.")] = False,
