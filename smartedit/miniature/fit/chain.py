@@ -49,7 +49,7 @@ def fit_miniature(
     """Draw, train and ship; the same call goes on where it was stopped.
 
     Args:
-        work: Where drawings, states and finished parts lie; about 3 GB.
+        work: Where drawings, states and finished parts lie; about 3.5 GB.
         weights: Where the parts that ship are written.
         recipe: Amounts.
         processes: Processes that draw.
