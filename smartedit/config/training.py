@@ -80,6 +80,9 @@ class TrainingConfig:
     """Keep what the frozen autoencoder and image encoder made of a picture on disk, in the run's folder."""
     cache_gib: float = Field(default=100.0, ge=0)
     """Largest size of that, in GiB; what does not fit is computed anew."""
+    length_groups: int = Field(default=1, ge=1)
+    """Groups of rows of like length that the language model reads one after the other, in joint and full: less padding
+    where edits and long conversations meet in a batch, and more calls."""
     num_workers: int = Field(default=4, ge=0)
     """Processes that read rows; 0 for a thread."""
     log_every: int = Field(default=10, ge=1)

@@ -41,6 +41,16 @@ class Sequences:
             targets=None if self.targets is None else self.targets.to(device),
         )
 
+    def rows(self, chosen: Tensor) -> "Sequences":
+        """Some of the rows, [N] indices, without the padding that only longer rows need."""
+        length = int(self.attention_mask[chosen].sum(dim=1).max())
+        return Sequences(
+            input_ids=self.input_ids[chosen, :length],
+            attention_mask=self.attention_mask[chosen, :length],
+            img_mask=self.img_mask[chosen, :length],
+            targets=None if self.targets is None else self.targets[chosen, :length],
+        )
+
     def behind(self, count: int) -> "Sequences":
         """The same without their first `count` positions."""
         return Sequences(

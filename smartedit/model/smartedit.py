@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from smartedit.model.bim import Bim
 from smartedit.model.mllm import ImageTextMllm
@@ -27,12 +28,27 @@ class Conditions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Needed:
+    """What the losses read of a pass; nothing else is computed.
+
+    Attributes:
+        scored: [B, L], the positions whose next token is scored, M in all.
+        denoised: [N], the rows that are edited.
+        length_groups: The language model reads so many groups of rows of like length, each without the others' padding.
+    """
+
+    scored: Tensor
+    denoised: Tensor
+    length_groups: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SmartEditOutput:
     """One training pass.
 
     Attributes:
-        noise: The predicted noise, [B, 4, h, w].
-        logits: Scores of the next token, [B, L, vocabulary].
+        noise: The predicted noise, [B, 4, h, w], or [N, 4, h, w] of the rows that were needed.
+        logits: Scores of the next token, [B, L, vocabulary], or [M, vocabulary] of the positions that were needed.
         conditions: f' before conditions were dropped, and v'.
     """
 
@@ -79,6 +95,7 @@ class SmartEdit(nn.Module):
         timesteps: Tensor,
         drop_text: Tensor | None = None,
         image_features: Tensor | None = None,
+        needed: Needed | None = None,
     ) -> SmartEditOutput:
         """One pass from tokens and pictures to predicted noise, through which both losses reach every part.
 
@@ -90,27 +107,51 @@ class SmartEdit(nn.Module):
             timesteps: t, [B].
             drop_text: [B], True where the empty text replaces f'.
             image_features: v, [B, P, C], kept from an earlier pass; in place of `pixel_values`.
+            needed: What the losses read; None to compute all of it.
         """
-        read = self.mllm(
-            sequences.input_ids,
-            attention_mask=sequences.attention_mask,
-            pixel_values=pixel_values,
-            image_features=image_features,
-        )
+        groups = 1 if needed is None else needed.length_groups
+        hidden, image_features = self._read(sequences, pixel_values, image_features, groups)
+        scored, img_mask = hidden, sequences.img_mask
+        if needed is not None:
+            scored, rows = hidden[needed.scored], needed.denoised
+            hidden, image_features, img_mask = hidden[rows], image_features[rows], img_mask[rows]
+            noisy_latents, image_latents, timesteps = noisy_latents[rows], image_latents[rows], timesteps[rows]
+            drop_text = None if drop_text is None else drop_text[rows]
         size = (noisy_latents.shape[-2], noisy_latents.shape[-1])
-        conditions = connect(
-            self.qformer,
-            self.bim,
-            read.hidden_states,
-            read.image_features,
-            latent_size=size,
-            img_mask=sequences.img_mask,
-        )
+        conditions = connect(self.qformer, self.bim, hidden, image_features, latent_size=size, img_mask=img_mask)
         text = conditions.text_features
         if drop_text is not None:
             text = torch.where(drop_text[:, None, None], self.empty_text(len(text)).to(text.dtype), text)
         noise = predict_noise(self.unet, noisy_latents, image_latents, timesteps, text, conditions.image_feature)
-        return SmartEditOutput(noise=noise, logits=self.mllm.logits(read.hidden_states), conditions=conditions)
+        return SmartEditOutput(noise=noise, logits=self.mllm.logits(scored), conditions=conditions)
+
+    def _read(
+        self, sequences: Sequences, pixel_values: Tensor | None, image_features: Tensor | None, groups: int
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden states, [B, L, D], zero at padding where there are several groups, and v, [B, P, C]."""
+        if groups == 1:
+            read = self.mllm(
+                sequences.input_ids,
+                attention_mask=sequences.attention_mask,
+                pixel_values=pixel_values,
+                image_features=image_features,
+            )
+            return read.hidden_states, read.image_features
+        lengths = sequences.attention_mask.sum(dim=1)
+        hidden, features, order = [], [], lengths.argsort(stable=True)
+        for rows in order.tensor_split(min(groups, len(order))):
+            part = sequences.rows(rows)
+            read = self.mllm(
+                part.input_ids,
+                attention_mask=part.attention_mask,
+                pixel_values=None if pixel_values is None else pixel_values[rows],
+                image_features=None if image_features is None else image_features[rows],
+            )
+            missing = sequences.input_ids.shape[1] - part.input_ids.shape[1]
+            hidden.append(pad(read.hidden_states, (0, 0, 0, missing)))
+            features.append(read.image_features)
+        back = order.argsort()
+        return torch.cat(hidden)[back], torch.cat(features)[back]
 
 
 def connect(

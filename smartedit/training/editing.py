@@ -66,6 +66,8 @@ class EditTrainee:
             img_tokens_only=self.training.img_tokens_only,
             dropout_rate=self.training.dropout_rate,
             num_labels=num_labels,
+            needed_only=True,
+            length_groups=self.training.length_groups,
         )
         return {"language": losses.language, "diffusion": losses.diffusion}
 

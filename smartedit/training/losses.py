@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
 from smartedit.model.sequences import IGNORED, Sequences
-from smartedit.model.smartedit import SmartEdit
+from smartedit.model.smartedit import Needed, SmartEdit
 
 
 class Pictures(Protocol):
@@ -164,6 +164,19 @@ def dropped_conditions(condition: Tensor, rate: float = 0.05) -> tuple[Tensor, T
     return condition < 2 * rate, (condition >= rate) & (condition < 3 * rate)
 
 
+def labelled(targets: Tensor) -> Tensor:
+    """The positions of [B, L] whose next token is to be predicted."""
+    following = targets.roll(-1, dims=1)
+    following[:, -1] = IGNORED
+    return following != IGNORED
+
+
+def rows_to_denoise(is_edit: Tensor) -> Tensor:
+    """The edits among [B] rows; where there are none the first row, so that every process runs every module."""
+    rows = is_edit.nonzero().flatten()
+    return rows if len(rows) else rows.new_zeros(1)
+
+
 def diffusion_loss(prediction: Tensor, target: Tensor, is_edit: Tensor) -> Tensor:
     """|| eps - eps_delta ||^2 (Eq. 4), averaged over the whole batch; rows that are no edits count as zeros."""
     weight = is_edit.float().view(-1, 1, 1, 1)
@@ -207,6 +220,8 @@ def edit_losses(
     img_tokens_only: bool = False,
     dropout_rate: float = 0.05,
     num_labels: float | None = None,
+    needed_only: bool = False,
+    length_groups: int = 1,
 ) -> Losses:
     """The losses of the stages `joint` and `full`.
 
@@ -220,10 +235,18 @@ def edit_losses(
         img_tokens_only: Eq. 2 as written, instead of the whole answer as in the released code.
         dropout_rate: As in `dropped_conditions`.
         num_labels: As in `language_loss`.
+        needed_only: Score labelled positions and denoise edits only, which gives the same losses for less work; the
+            released code scores all positions and multiplies the noise of other rows by zero.
+        length_groups: With `needed_only`, as in `Needed`.
     """
     drop_text, drop_image = dropped_conditions(draws.condition, dropout_rate)
     noised = noised_latents(vae, scheduler, batch, draws, seen, drop_image)
     features = None if seen is None else seen.image_features
+    assert batch.sequences.targets is not None
+    targets = img_token_targets(batch.sequences) if img_tokens_only else batch.sequences.targets
+    needed = None
+    if needed_only:
+        needed = Needed(scored=labelled(targets), denoised=rows_to_denoise(batch.is_edit), length_groups=length_groups)
     output = model(
         sequences=batch.sequences,
         pixel_values=batch.pixel_values if features is None else None,
@@ -232,12 +255,19 @@ def edit_losses(
         timesteps=draws.timesteps,
         drop_text=drop_text,
         image_features=features,
+        needed=needed,
     )
-    assert batch.sequences.targets is not None
-    targets = img_token_targets(batch.sequences) if img_tokens_only else batch.sequences.targets
+    if needed is None:
+        return Losses(
+            language=language_loss(output.logits, targets, num_labels),
+            diffusion=diffusion_loss(output.noise, noised.target, batch.is_edit),
+        )
+    rows, expected = needed.denoised, targets.roll(-1, dims=1)[needed.scored]
+    likelihood = cross_entropy(output.logits.float(), expected.to(output.logits.device), reduction="sum")
+    denoised = diffusion_loss(output.noise, noised.target[rows], batch.is_edit[rows])
     return Losses(
-        language=language_loss(output.logits, targets, num_labels),
-        diffusion=diffusion_loss(output.noise, noised.target, batch.is_edit),
+        language=likelihood / (max(1, len(expected)) if num_labels is None else (num_labels or 1.0)),
+        diffusion=denoised * (len(rows) / len(batch.is_edit)),
     )
 
 

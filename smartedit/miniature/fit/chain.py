@@ -93,11 +93,11 @@ def fit_miniature(
         prompts=OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts),
         num_patches=(config.mllm.vision.image_size // config.mllm.vision.patch_size) ** 2,
     )
-    mllm = fit_language(looks, clip.vision_model, talk, config.mllm, stock, recipe.language, work / "language")
+    mllm = fit_language(looks, pairs, clip.vision_model, talk, config.mllm, stock, recipe.language, work / "language")
     save_text_encoder(denoiser, words, work / "text_encoder")
     save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
     save_start(denoiser, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
-    _stages(work, pairs, config, recipe, on_part)
+    _stages(work, config, recipe, on_part, processes)
     on_part("squeezenet")
     fit_perceptual(looks, recipe.perceptual, work / "perceptual")
     on_part("shipping")
@@ -146,23 +146,32 @@ def _see_and_edit(
     on_part("denoiser, on")
     on = work / "denoiser-on"
     fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.shrunk_from)
-    on_part("denoiser, on shrunk pictures")
-    shrunk = draw_pairs(
+    for scenes, plan, name, begin in (
+        (recipe.shrunk_scenes, recipe.denoiser_on, "denoiser-on", states),
+        (recipe.more_scenes, recipe.denoiser_more, "denoiser-more", on),
+    ):
+        on_part(f"{name} on shrunk pictures")
+        shrunk = _shrunk(work, config, recipe, scenes, processes)
+        rows = EditLatents(
+            latents=_latents(vae, shrunk, work / f"latents-shrunk-{scenes}.pt"),
+            before=shrunk.before,
+            after=shrunk.after,
+            ids=clip_ids(words, shrunk.instructions, config.qformer.num_queries),
+        )
+        finished = fit_denoiser_on(rows, config, scaling, plan, work / name, start=begin, until=plan.steps)
+    return sharp, finished
+
+
+def _shrunk(work: Path, config: ModelConfig, recipe: Recipe, scenes: int, processes: int) -> Pairs:
+    """Pairs as an editor sees the benchmark's pictures: drawn large."""
+    return draw_pairs(
         work / "pairs-shrunk",
-        scenes=recipe.shrunk_scenes,
+        scenes=scenes,
         size=config.sampling.image_size,
         seed=recipe.seed,
         side=recipe.corpora_side,
         processes=processes,
     )
-    rows = EditLatents(
-        latents=_latents(vae, shrunk, work / "latents-shrunk.pt"),
-        before=shrunk.before,
-        after=shrunk.after,
-        ids=clip_ids(words, shrunk.instructions, config.qformer.num_queries),
-    )
-    plan = recipe.denoiser_on
-    return sharp, fit_denoiser_on(rows, config, scaling, plan, on, start=states, until=plan.steps)
 
 
 def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
@@ -173,7 +182,7 @@ def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
     return latents
 
 
-def _stages(work: Path, pairs: Pairs, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]) -> None:
+def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None], processes: int) -> None:
     """SmartEdit's three stages and the baseline, by the product's own training; between two of them our own."""
     on_part("corpora and manifests")
     stock = Stock(seed=recipe.seed, count=recipe.corpora_scenes, size=recipe.corpora_side, synthetic=recipe.synthetic)
@@ -196,6 +205,7 @@ def _stages(work: Path, pairs: Pairs, config: ModelConfig, recipe: Recipe, on_pa
         )
         if stage is StageName.JOINT:
             on_part("alignment behind pictures")
+            pairs = _shrunk(work, config, recipe, recipe.more_scenes, processes)
             finished = _align_behind_pictures(finished, work, pairs, config, recipe)
         start = finished if stage is not StageName.BASELINE else start
 

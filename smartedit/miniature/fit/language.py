@@ -1,20 +1,22 @@
 """Trains the miniature's language model: LLaVA's classes on drawn pictures' questions, knowledge and plain talk."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smartedit.config.model import MllmConfig
 from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.looks import Looks
-from smartedit.miniature.fit.pairs import SPACE
+from smartedit.miniature.fit.muon import MuonWithAdamW
+from smartedit.miniature.fit.pairs import SPACE, Pairs
 from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
-from smartedit.miniature.fit.texts import Exchange, described, echoed, knowledge
+from smartedit.miniature.fit.texts import Exchange, described, echoed, knowledge, said_back
 from smartedit.miniature.stock import Stock
 from smartedit.model.build import build_mllm
 from smartedit.model.mllm import ImageTextMllm
@@ -23,6 +25,7 @@ from smartedit.model.sequences import IGNORED, Sequences, pad, splice
 from smartedit.model.tokenizer import TokenLayout
 from smartedit.seeding import numpy_generator
 from smartedit.training.losses import language_loss
+from smartedit.training.stages import EMBEDDING, HEAD
 
 PROMPT_WEIGHT = 0.2
 """Weight of what the person says; the answer has weight 1. So the model also learns which clues belong to a kind."""
@@ -113,17 +116,29 @@ def _any_words(rng: np.random.Generator) -> str:
 
 
 def fit_language(
-    looks: Looks, vision: nn.Module, talk: Talk, config: MllmConfig, stock: Stock, plans: Sequence[Plan], out: Path
+    looks: Looks,
+    pairs: Pairs,
+    vision: nn.Module,
+    talk: Talk,
+    config: MllmConfig,
+    stock: Stock,
+    plans: Sequence[Plan],
+    out: Path,
 ) -> ImageTextMllm:
-    """Train words alone first, then words and pictures in turn; the picture encoder stays frozen, as in LLaVA.
+    """Train words alone first, then words and pictures in turn, then orders to be said back beside both.
+
+    The picture encoder stays frozen, as in LLaVA. The last part teaches what every large language model brings along:
+    to repeat, in other words, what was asked for. Without it there is nothing in the [IMG] tokens' states that LoRA
+    could turn into an order's meaning.
 
     Args:
         looks: Pictures with questions.
+        pairs: Pictures with orders.
         vision: CLIP's trained vision tower.
         talk: Tokens.
         config: Sizes; LoRA is left to SmartEdit's stages.
         stock: Scenes for talk.
-        plans: Of the two parts.
+        plans: Of the three parts.
         out: Where the finished model is written.
     """
     if (out / "config.json").is_file():
@@ -136,17 +151,32 @@ def fit_language(
     tower.load_state_dict(vision.state_dict())
     tower.requires_grad_(False)
     for number, plan in enumerate(plans):
-        _fit_part(mllm, looks if number else None, talk, stock, plan, out / f"part{number}")
+        steps = _steps(looks if number else None, pairs if number == 2 else None, talk, stock, plan)
+        fit_talk(mllm, steps, talk.layout, plan, out / f"part{number}")
     mllm.eval().save_pretrained(out)
     return mllm
 
 
-def _fit_part(mllm: ImageTextMllm, looks: Looks | None, talk: Talk, stock: Stock, plan: Plan, out: Path) -> None:
+Step = tuple[Sequences, Tensor | None]
+"""Rows and their pictures."""
+
+
+def fit_talk(mllm: ImageTextMllm, rows: Callable[[int], Step], layout: TokenLayout, plan: Plan, out: Path) -> None:
+    """Train all parameters that require gradients to answer.
+
+    Args:
+        mllm: In training mode; changed in place.
+        rows: Gives those of a step.
+        layout: The picture's own tokens, which are not asked for.
+        plan: Steps, batch, learning rate and seed.
+        out: Where states and the journal lie.
+    """
     trained = [p for p in mllm.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = MuonWithAdamW(mllm, learning_rate=plan.learning_rate, ends=(EMBEDDING, HEAD))
     first, journal = resume(out, mllm, optimizer), Journal(out, plan)
-    added = range(talk.layout.system_image, talk.layout.vocab_size)
-    for step, sequences, pixels in _steps(looks, talk, stock, plan, first):
+    added = range(layout.system_image, layout.vocab_size)
+    for step in range(first, plan.steps):
+        sequences, pixels = rows(step)
         for group in optimizer.param_groups:
             group["lr"] = cosine(step, plan)
         output = mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixels)
@@ -164,17 +194,37 @@ def _fit_part(mllm: ImageTextMllm, looks: Looks | None, talk: Talk, stock: Stock
             save_state(out, mllm, optimizer, step + 1)
 
 
-def _steps(
-    looks: Looks | None, talk: Talk, stock: Stock, plan: Plan, start: int
-) -> Iterator[tuple[int, Sequences, Tensor | None]]:
+def _steps(looks: Looks | None, pairs: Pairs | None, talk: Talk, stock: Stock, plan: Plan) -> Callable[[int], Step]:
     """Text only; with pictures, every third step stays text, so that what was read is not forgotten."""
-    for step in range(start, plan.steps):
+
+    def rows(step: int) -> Step:
+        seed = plan.seed * 10**6 + step
         if looks is None or step % 3 == 2:
-            said = exchanges(stock, plan.seed * 10**6 + step, plan.batch_size)
-            yield step, talk.sequences(said, with_picture=False), None
-            continue
+            said = exchanges(stock, seed, plan.batch_size)
+            if pairs is not None:
+                said = [*said[::2], *(order for order, _ in _orders(pairs, talk, plan, step, plan.batch_size // 2))]
+            return talk.sequences(said, with_picture=False), None
+        half = plan.batch_size // 2
         rng = numpy_generator(SPACE, plan.seed, "seen", step)
-        rows = rng.integers(len(looks.questions), size=plan.batch_size // 2)
-        asked = [looks.questions[k][int(rng.integers(len(looks.questions[k])))] for k in rows]
-        said = [Exchange(question=q, answer=a) for q, a in asked]
-        yield step, talk.sequences(said, with_picture=True), normalized(looks.pictures[rows])
+        chosen = rng.integers(len(looks.questions), size=half)
+        asked = [looks.questions[k][int(rng.integers(len(looks.questions[k])))] for k in chosen]
+        seen = [(Exchange(question=q, answer=a), looks.pictures[k]) for (q, a), k in zip(asked, chosen, strict=True)]
+        if pairs is not None:
+            # Of five rows three are orders; one asks what the picture shows, one, beside it, what a clue means.
+            told = exchanges(stock, seed, half)
+            ordered = _orders(pairs, talk, plan, step, half)
+            seen = [seen[k] if k % 5 == 0 else (told[k], seen[k][1]) if k % 5 == 1 else ordered[k] for k in range(half)]
+        pictures = np.stack([picture for _, picture in seen])
+        return talk.sequences([exchange for exchange, _ in seen], with_picture=True), normalized(pictures)
+
+    return rows
+
+
+def _orders(pairs: Pairs, talk: Talk, plan: Plan, step: int, count: int) -> list[tuple[Exchange, NDArray[np.uint8]]]:
+    rng = numpy_generator(SPACE, plan.seed, "orders", step)
+    found = []
+    for k in rng.integers(len(pairs.instructions), size=count):
+        phrasings = talk.prompts.phrasings
+        request = phrasings[int(rng.integers(len(phrasings)))].request
+        found.append((said_back(pairs.instructions[k], request, rng), pairs.pictures[pairs.before[k]]))
+    return found

@@ -34,6 +34,8 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
             for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
                 state = self.state[parameter]
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(parameter)
@@ -63,15 +65,16 @@ class MuonWithAdamW:
         """Sort the parameters.
 
         Args:
-            network: All of its parameters are trained.
+            network: Its parameters that require gradients are trained.
             learning_rate: Of both.
-            ends: Beginnings of the names of the first and last layers.
+            ends: Parts of the names of the first and last layers.
         """
-        named = list(network.named_parameters())
-        inner = [p for name, p in named if p.ndim >= 2 and not name.startswith(ends)]
+        named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        inner = [p for name, p in named if p.ndim >= 2 and not any(end in name for end in ends)]
         chosen = {id(p) for p in inner}
         others = [p for _, p in named if id(p) not in chosen]
-        adamw = torch.optim.AdamW(others, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+        # Decay would also move the rows of an embedding that have no gradient.
+        adamw = torch.optim.AdamW(others, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.98))
         self._both = (Muon(inner, learning_rate=learning_rate), adamw)
 
     @property

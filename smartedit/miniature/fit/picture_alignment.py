@@ -18,8 +18,8 @@ from torch import nn
 from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.pairs import SPACE, Pairs, batches
 from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.miniature.fit.texts import with_clue
 from smartedit.miniature.fit.tokenizers import clip_ids
-from smartedit.miniature.knowledge import clues
 from smartedit.model.prompts import Prompts, encode_edit
 from smartedit.model.sequences import IGNORED, Sequences, pad, splice
 from smartedit.model.text import encode_text
@@ -30,18 +30,6 @@ from smartedit.training.losses import alignment_loss, language_loss
 from smartedit.training.stages import added_tokens, choose_groups, forget_old_rows, parameter_groups, to_train_mode
 
 TRAINED = ("token_rows", "lora", "qformer")
-CLUE_SHARE = 0.5
-"""How often a thing that is called by its kind alone is called by a clue instead."""
-
-
-def with_clue(order: str, rng: np.random.Generator) -> str:
-    """An order with a clue in place of a kind that is named without any other word; held-out clues are never taken."""
-    known = [clue for clue in clues() if not clue.held_out]
-    found = [clue for clue in known if f"the {clue.kind} " in f"{order.rstrip('.')} "]
-    if not found or rng.random() >= CLUE_SHARE:
-        return order
-    clue = found[int(rng.integers(len(found)))]
-    return order.replace(f"the {clue.kind}", f"the {clue.text}", 1)
 
 
 def fit_picture_alignment(

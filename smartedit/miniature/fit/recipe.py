@@ -25,11 +25,13 @@ class Recipe:
         decoder: Of the decoder alone, once the latents are fixed.
         early_steps: Denoiser steps on latents of the first part.
         clip: Of CLIP.
-        language: Of words alone, and of words and pictures.
+        language: Of words alone, of words and pictures, and of orders that are said back.
         denoiser: Of text encoder and UNet.
         denoiser_on: Of the UNet alone, afterwards, by Muon.
         shrunk_from: Of these steps, after how many the pairs are drawn at the corpora's side and shrunk.
         shrunk_scenes: Scenes of those pairs.
+        denoiser_more: Of the UNet alone, once more, on many more such pairs, so that hardly one comes twice.
+        more_scenes: Their scenes, those of `shrunk_scenes` among them; the alignment behind pictures reads them too.
         text_steps: Steps after which the text encoder is frozen.
         perceptual: Of LPIPS' backbone.
         picture_alignment: Of [IMG] tokens, LoRA and QFormer between `joint` and `full`.
@@ -50,14 +52,17 @@ class Recipe:
     decoder: Plan = Plan(steps=900, batch_size=12, learning_rate=1.5e-3, warmup=50, seed=2, save_every=100)
     early_steps: int = 4500
     clip: Plan = Plan(steps=1600, batch_size=64, learning_rate=1e-3, save_every=400)
-    language: tuple[Plan, Plan] = (
+    language: tuple[Plan, Plan, Plan] = (
         Plan(steps=800, batch_size=64, learning_rate=2e-3, save_every=300),
         Plan(steps=550, batch_size=48, learning_rate=1e-3, seed=1, save_every=300),
+        Plan(steps=900, batch_size=64, learning_rate=1.2e-3, warmup=50, seed=2, save_every=250),
     )
     denoiser: Plan = Plan(steps=10_500, batch_size=32, learning_rate=1.2e-3, warmup=200, save_every=250)
     denoiser_on: Plan = Plan(steps=12_000, batch_size=32, learning_rate=1e-3, seed=1, save_every=250)
     shrunk_from: int = 4500
     shrunk_scenes: int = 8000
+    denoiser_more: Plan = Plan(steps=9000, batch_size=32, learning_rate=8e-4, seed=6, save_every=250)
+    more_scenes: int = 54_000
     text_steps: int = 3500
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
     picture_alignment: Plan = Plan(steps=1100, batch_size=64, learning_rate=1.2e-3, warmup=50, seed=3, save_every=100)

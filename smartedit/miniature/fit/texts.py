@@ -38,7 +38,12 @@ PLAIN_REQUESTS = (
     "Carry {it} to {other}.",
 )
 """Requests that are no edits: in them every clue may occur, in editing instructions only those not held out."""
-REWORD = ("Say it in plain words: {request}", "{request} Which thing is meant?", "What does this mean: {request}")
+SAY_AGAIN = ("Say it in plain words: {request}", "What does this mean: {request}")
+REWORD = (SAY_AGAIN[0], "{request} Which thing is meant?", SAY_AGAIN[1])
+CLUE_SHARE = 0.5
+"""How often a thing that is called by its kind alone is called by a clue instead."""
+BARE_SHARE = 0.6
+"""How often an order comes in the words in which SmartEdit is asked, so that what follows is read as after `[IMG]`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +69,30 @@ def knowledge(rng: np.random.Generator) -> Exchange:
     if choice < 0.5:
         return Exchange(question=_one(rng, ASK_CLUE).format(**words), answer=_one(rng, SAY_CLUE).format(**words))
     return _reworded(clue, rng)
+
+
+def said_back(plain: str, request: str, rng: np.random.Generator) -> Exchange:
+    """An editing order to be said back in plain words, behind a picture or without one.
+
+    Args:
+        plain: The order; a thing called by its kind alone may be called by a clue in the question, never by one that
+            is held out.
+        request: The words in which SmartEdit is asked, with `[cap]` in the order's place.
+        rng: Draws.
+    """
+    asked = with_clue(plain, rng)
+    if rng.random() < BARE_SHARE:
+        return Exchange(question=request.replace("[cap]", asked), answer=plain)
+    return Exchange(question=_one(rng, SAY_AGAIN).format(request=asked), answer=plain)
+
+
+def with_clue(order: str, rng: np.random.Generator) -> str:
+    """An order with a clue in place of a kind that is named without any other word; held-out clues are never taken."""
+    found = [clue for clue in clues() if not clue.held_out and f"the {clue.kind} " in f"{order.rstrip('.')} "]
+    if not found or rng.random() >= CLUE_SHARE:
+        return order
+    clue = found[int(rng.integers(len(found)))]
+    return order.replace(f"the {clue.kind}", f"the {clue.text}", 1)
 
 
 def _reworded(clue: Clue, rng: np.random.Generator) -> Exchange:

@@ -12,10 +12,9 @@ from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.chain import fit_miniature
 from smartedit.miniature.fit.pairs import scene_pairs
-from smartedit.miniature.fit.picture_alignment import with_clue
 from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.schedule import Journal, Plan
-from smartedit.miniature.fit.texts import captions, knowledge, orders, sample_texts
+from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
 from smartedit.miniature.kinds import KINDS
 from smartedit.miniature.knowledge import clues, is_held_out
 from smartedit.miniature.stock import Stock
@@ -42,11 +41,13 @@ RECIPE = Recipe(
     decoder=plan(),
     early_steps=1,
     clip=plan(),
-    language=(plan(), plan()),
+    language=(plan(), plan(), plan()),
     denoiser=plan(3),
     denoiser_on=plan(2),
     shrunk_from=1,
     shrunk_scenes=6,
+    denoiser_more=plan(2),
+    more_scenes=8,
     text_steps=2,
     perceptual=plan(),
     picture_alignment=plan(),
@@ -124,6 +125,16 @@ def test_orders_are_given_clues_that_are_not_held_out_and_only_for_plain_kinds()
     assert not [order for order in changed if any(text in order for text in held_out)]
     assert {with_clue("remove the left clock", rng) for _ in range(20)} == {"remove the left clock"}
     assert len({with_clue("remove the clock", rng) for _ in range(40)}) > 1
+
+
+def test_orders_to_be_said_back_keep_their_plain_words_as_the_answer() -> None:
+    rng = np.random.default_rng(0)
+    exchanges = [said_back("remove the clock", "Edit this picture: [cap].", rng) for _ in range(200)]
+
+    assert {exchange.answer for exchange in exchanges} == {"remove the clock"}
+    bare = [exchange for exchange in exchanges if exchange.question.startswith("Edit this picture: remove the ")]
+    assert 80 < len(bare) < 160
+    assert not [c.text for c in clues() if c.held_out and any(c.text in e.question for e in exchanges)]
 
 
 def test_no_scene_of_the_pairs_is_one_of_the_benchmark() -> None:

@@ -191,6 +191,50 @@ def test_gradient_norms(training_setup: TrainingSetup, step: Step) -> None:
     assert len(step.gradients) == meta["n_trainable_tensors"]
 
 
+@pytest.mark.parametrize("length_groups", [1, 2, 9])
+def test_what_no_loss_reads_can_be_left_out(
+    training_setup: TrainingSetup, batch: EditBatch, step: Step, length_groups: int
+) -> None:
+    reference, model = training_setup.reference, training_setup.model
+    shape = reference.meta["recipe_inputs"]["rand.noise"]["shape"]
+    draws = Draws(
+        condition=reference["in.random_p"],
+        latent_noise=reference.recipe("rand.vae", shape, reference.meta["recipe_inputs"]["rand.vae"]["a"]),
+        noise=reference.recipe("rand.noise", shape, reference.meta["recipe_inputs"]["rand.noise"]["a"]),
+        timesteps=reference["in.timesteps"],
+    )
+    assert 0 < batch.is_edit.sum() < len(batch.is_edit)
+    outputs = []
+    hook = model.register_forward_hook(lambda _, a, o: outputs.append(o))
+    for name in step.gradients:
+        model.get_parameter(name).requires_grad_(True)
+    losses = edit_losses(
+        model,
+        training_setup.vae,
+        training_setup.scheduler,
+        batch,
+        draws,
+        needed_only=True,
+        length_groups=length_groups,
+    )
+    losses.total.backward()
+    hook.remove()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    model.requires_grad_(False)
+
+    assert len(outputs[0].noise) == batch.is_edit.sum()
+    assert len(outputs[0].logits) == (batch.sequences.targets[:, 1:] != IGNORED).sum()
+    assert_close(losses.language, step.losses.language)
+    assert_close(losses.diffusion, step.losses.diffusion)
+    assert gradients.keys() == step.gradients.keys()
+    for name, gradient in gradients.items():
+        expected = step.gradients[name]
+        # A key's bias has no effect, so its gradient is rounding noise.
+        limit = TOLERANCE * (expected.abs().max().item() + 1e-4)
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=limit)
+
+
 def rounded(table: Tensor) -> Tensor:
     return table.bfloat16().float()
 

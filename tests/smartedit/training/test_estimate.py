@@ -61,7 +61,7 @@ def losses_of(model: SmartEdit, vae: AutoencoderKL, config: ModelConfig, length:
     )
     small = side // 2 ** (len(config.vae.block_channels) - 1)
     draws = draw((ROWS, 4, small, small), num_timesteps=1000, generator=torch.Generator().manual_seed(1))
-    return edit_losses(model, vae, build_training_scheduler(config.scheduler), batch, draws)
+    return edit_losses(model, vae, build_training_scheduler(config.scheduler), batch, draws, needed_only=True)
 
 
 def test_states_are_those_of_a_real_step_to_the_byte(config: ModelConfig) -> None:
