@@ -1,7 +1,7 @@
 """Six editors of small random weights through the flow `benchmark` on two Dask workers, beside one process.
 
-    python benchmarks/editors_flow.py OUT                                         # one miniature sample a category
-    python benchmarks/editors_flow.py OUT --photographs ../shared/samples/anyedit # pairs X_origin.jpg, X_edit.jpg
+    python -m benchmarks.editors_flow OUT                                         # one miniature sample a category
+    python -m benchmarks.editors_flow OUT --photographs ../shared/samples/anyedit # pairs X_origin.jpg, X_edit.jpg
 
 Give both ways as many threads (`OMP_NUM_THREADS=1`): another number sums in another order. OUT/flow is the run, with
 its report. Printed are counts, seconds and whether both ways gave the same bytes.

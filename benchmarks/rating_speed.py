@@ -1,6 +1,6 @@
 """How fast the human study is: the next item at the server, and the aggregation of a whole study.
 
-python benchmarks/rating_speed.py    10 methods x 219 samples at 512 px, 4 raters; takes about two minutes
+python -m benchmarks.rating_speed    10 methods x 219 samples at 512 px, 4 raters; takes about two minutes
 """
 
 import statistics

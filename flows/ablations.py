@@ -199,6 +199,9 @@ def ablations(
     Raises:
         ShardsFailed: A cell could not be finished; the report holds the others and says so.
     """
+    if workers > 1 and dask is None:
+        # Threads would share accelerate's state and torch's generator.
+        raise ValueError(f"workers={workers}: trainings need a process each; give --dask local, or workers=1")
     root = str(Path(run).resolve())
     blocks = [TABLES[table] for table in tables or TABLES]
     chosen = [name for name in VARIANTS if any(name in ROWS[block] for block in blocks)]

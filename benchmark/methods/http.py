@@ -85,16 +85,29 @@ class ServerEditor:
         """
         self._options = options
         self._send = send
+        self._hopeless: MethodError | None = None
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | SampleError]:
-        """One result, or why there is none, for each request."""
-        with ThreadPoolExecutor(max_workers=min(self._options.concurrency, len(requests))) as pool:
-            return list(pool.map(self._one, requests))
+        """One result, or why there is none, for each request.
 
-    def _one(self, request: EditRequest) -> EditResult | SampleError:
+        Raises:
+            MethodError: No request can succeed. Where that shows in the midst of a batch, the pictures that came before
+                are returned, and the next call raises it.
+        """
+        if self._hopeless is not None:
+            raise self._hopeless
+        with ThreadPoolExecutor(max_workers=min(self._options.concurrency, len(requests))) as pool:
+            answers = list(pool.map(self._one, requests))
+        stopped = [answer for answer in answers if isinstance(answer, MethodError)]
+        if len(stopped) == len(answers):
+            raise stopped[0]
+        self._hopeless = next(iter(stopped), None)
+        return [SampleError(str(answer)) if isinstance(answer, MethodError) else answer for answer in answers]
+
+    def _one(self, request: EditRequest) -> EditResult | SampleError | MethodError:
         try:
             return self._send(request)
-        except SampleError as error:
+        except (SampleError, MethodError) as error:
             return error
 
 

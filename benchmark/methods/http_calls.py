@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.methods.specs import MethodError, SampleError
-from benchmark.posting import Hopeless, Poster, PostOptions, Refused, Rejected, Unanswered, whole
+from benchmark.posting import Hopeless, Poster, PostOptions, Refused, Rejected, Unanswered, pause, whole
 
 if TYPE_CHECKING:
     import httpx
@@ -50,6 +50,7 @@ class Caller:
         _check_address(options.url)
         key = _key(options.key_variable)
         self._url, self._timeout = options.url, options.timeout
+        self._attempts, self._sleep = options.attempts, sleep
         self._poster = Poster(
             PostOptions(
                 url=options.url,
@@ -87,13 +88,26 @@ class Caller:
             raise MethodError(f"{self._url}: {error}; no request will pass until that is mended") from error
 
     def get(self, url: str) -> bytes:
-        """The content of an address that an answer named; the key is not sent there."""
+        """The content of an address that an answer named; the key is not sent there.
+
+        Raises:
+            Refused: It could not be had, though it was tried often enough. The edit is not asked for again, since it is
+                made and paid for.
+        """
         import httpx
 
-        with httpx.stream("GET", url, timeout=self._timeout, follow_redirects=True) as stream:
-            response = whole(stream, self._timeout)
-        response.raise_for_status()
-        return response.content
+        problem = ""
+        for attempt in range(self._attempts):
+            if attempt:
+                self._sleep(pause(attempt, None))
+            try:
+                with httpx.stream("GET", url, timeout=self._timeout, follow_redirects=True) as stream:
+                    response = whole(stream, self._timeout)
+                response.raise_for_status()
+                return response.content
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                problem = str(error)
+        raise Refused(f"the picture that the answer names cannot be had ({problem})")
 
 
 def _check_address(address: str) -> None:

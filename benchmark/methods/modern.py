@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -149,6 +150,9 @@ class DiffusersEditor:
         return arguments
 
 
+_GLOBAL_GENERATOR = threading.Lock()
+
+
 @contextmanager
 def _own_randomness(seed: int, pipeline: Any) -> Iterator[None]:
     """Some classes draw from the global generator too; it is seeded for this call and left as it was."""
@@ -156,7 +160,8 @@ def _own_randomness(seed: int, pipeline: Any) -> Iterator[None]:
 
     # The pipeline's own card alone: by default every card of the machine would be woken, also those of other workers.
     device = pipeline._execution_device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    # One at a time: threads share the global generator.
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 

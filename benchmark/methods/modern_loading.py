@@ -194,6 +194,6 @@ def _place(pipeline: Any, options: LoadOptions, dtype: Any) -> Any:
         pipeline.enable_model_cpu_offload(device=options.device)
     elif options.offload == "sequential":
         pipeline.enable_sequential_cpu_offload(device=options.device)
-    elif options.quantization in {"none", "float8"}:
-        pipeline.to(options.device)
+    else:
+        pipeline.to(options.device)  # of a quantized pipeline the parts that are not quantized
     return pipeline

@@ -21,7 +21,7 @@ class SourceConfig:
     terms: str | None = None
     """What else binds a user, where you know better than the built-in list."""
     check_pictures: bool = False
-    """Open every picture's header and leave out rows whose pictures are broken (slow: two files a pair)."""
+    """Decode every picture and leave out rows whose pictures are broken (slow: two files a pair)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -77,7 +77,7 @@ class TrainingConfig:
     max_unreadable: int = Field(default=100, ge=0)
     """Rows that may turn out unreadable while training; one more stops it."""
     cache: bool = True
-    """Keep what the frozen autoencoder and image encoder made of a picture on disk, in the run's folder."""
+    """Keep what the frozen autoencoder and image encoder made of a picture, in `.encoded` beside the manifest."""
     cache_gib: float = Field(default=100.0, ge=0)
     """Largest size of that, in GiB; what does not fit is computed anew."""
     length_groups: int = Field(default=1, ge=1)

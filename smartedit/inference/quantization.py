@@ -39,7 +39,8 @@ def _quantized(linear: Any, precision: Precision) -> Any:
     sizes = (linear.in_features, linear.out_features, linear.bias is not None)
     quantized: Any
     if precision is Precision.INT8:
-        quantized = bnb.nn.Linear8bitLt(*sizes, has_fp16_weights=False, device="meta")
+        # The threshold is that of LLM.int8's paper; without one outliers are rounded too.
+        quantized = bnb.nn.Linear8bitLt(*sizes, has_fp16_weights=False, threshold=6.0, device="meta")
         quantized.weight = bnb.nn.Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
     else:
         dtype = linear.weight.dtype

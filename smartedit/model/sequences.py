@@ -41,9 +41,15 @@ class Sequences:
             targets=None if self.targets is None else self.targets.to(device),
         )
 
+    @property
+    def lengths(self) -> Tensor:
+        """Positions of each row up to its last one that is no padding, [B]."""
+        place = torch.arange(1, self.attention_mask.shape[1] + 1, device=self.attention_mask.device)
+        return (place * self.attention_mask).amax(dim=1)
+
     def rows(self, chosen: Tensor) -> "Sequences":
         """Some of the rows, [N] indices, without the padding that only longer rows need."""
-        length = int(self.attention_mask[chosen].sum(dim=1).max())
+        length = int(self.lengths[chosen].max())
         return Sequences(
             input_ids=self.input_ids[chosen, :length],
             attention_mask=self.attention_mask[chosen, :length],

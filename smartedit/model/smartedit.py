@@ -137,8 +137,7 @@ class SmartEdit(nn.Module):
                 image_features=image_features,
             )
             return read.hidden_states, read.image_features
-        lengths = sequences.attention_mask.sum(dim=1)
-        hidden, features, order = [], [], lengths.argsort(stable=True)
+        hidden, features, order = [], [], sequences.lengths.argsort(stable=True)
         for rows in order.tensor_split(min(groups, len(order))):
             part = sequences.rows(rows)
             read = self.mllm(

@@ -230,7 +230,10 @@ def _edit(
 
 
 def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: TrainingConfig) -> BuiltStage:
-    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(start)
+    # The checker of finished pictures has no part in training, and would stay on the CPU.
+    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(
+        start, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
     _check_schedule(pipeline, model)
     unet, vae, text_encoder = pipeline.unet, pipeline.vae, pipeline.text_encoder
     for part in (vae, text_encoder):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
+import torch
 from torch.utils.data import DataLoader
 
 from smartedit.training.visits import MicroBatch, Positions, VisitDataset
@@ -29,6 +30,7 @@ def micro_batches(dataset: VisitDataset, positions: Positions, *, num_workers: i
         collate_fn=dataset.collate,
         num_workers=num_workers,
         prefetch_factor=AHEAD,
+        generator=torch.Generator(),  # workers' seeds, which no row reads, would else be drawn where dropout draws
     )
 
 

@@ -119,7 +119,7 @@ class Loop:
             if ema is not None and state.ema is not None:
                 averages = zip(state.ema["shadow_params"], parameters, strict=True)
                 ema.load_state_dict({**state.ema, "shadow_params": [local(like(a, p)) for a, p in averages]})
-                ema.to(accelerator.device)
+                ema.to(parts[0].device)
         self.journal.resume(first, None if state is None else state.journal)
         del state
         self.trainee.train_mode()

@@ -301,7 +301,9 @@ def noised_latents(
         drop_image: [B], where the condition is dropped.
     """
     if seen is None:
-        target, source = vae.encode(batch.target).latent_dist, vae.encode(batch.source).latent_dist
+        # In the autoencoder's own precision, as the cache keeps it.
+        with torch.autocast(batch.target.device.type, enabled=False):
+            target, source = vae.encode(batch.target).latent_dist, vae.encode(batch.source).latent_dist
     else:
         target = DiagonalGaussianDistribution(seen.target_moments)
         source = DiagonalGaussianDistribution(seen.source_moments)

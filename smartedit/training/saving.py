@@ -6,7 +6,7 @@ import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ class Identity:
         stage: The stage.
         settings: Settings that decide what comes out, by name.
         shapes: Shapes of the trained parameters by name.
+        former: What a setting was before it had a name, where a checkpoint does not name it.
     """
 
     stage: StageName
     settings: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
+    former: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,11 +137,11 @@ class CheckpointFolder:
         if faults:
             shown = "; ".join(faults[:_SHOWN]) + (f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
             raise CheckpointError(f"{path}: is of a model of another size: {shown}; name another --run")
-        settings = found["settings"]
+        settings = {**ours.settings, **ours.former, **found["settings"]}
         changed = [
-            f"{name} was {settings.get(name)!r} and is {value!r}"
+            f"{name} was {settings[name]!r} and is {value!r}"
             for name, value in ours.settings.items()
-            if settings.get(name) != value
+            if settings[name] != value
         ]
         if changed:
             raise CheckpointError(

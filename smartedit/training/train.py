@@ -1,11 +1,14 @@
 """Trains a stage: from a pipeline's folder and a manifest to a pipeline's folder."""
 
+import fcntl
+import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ import torch
 from reason_edit.files import write_text
 from smartedit.config.model import ModelConfig
 from smartedit.config.training import StageName, TrainingConfig
+from smartedit.data.manifest import Manifest
+from smartedit.data.mixture import load_mixture
 from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal, Progress
 from smartedit.training.loop import Loop, build_accelerator
@@ -31,6 +36,14 @@ _FREE = {
     "validate_every", "validation_samples", "gradient_checkpointing", "batch_size", "gradient_accumulation",
 }  # fmt: skip
 """Settings that may change between two calls for the same run."""
+_PARTS = {".json", ".safetensors", ".bin", ".model", ".txt"}
+"""Endings of a pipeline's files."""
+_END = 2**20
+"""Bytes of each end of a file that its mark reads."""
+
+
+class BusyRunError(ValueError):
+    """Another process trains in the same run."""
 
 
 def train(
@@ -69,6 +82,7 @@ def train(
     if mixture is not None:
         training = replace(training, mixture=str(mixture))
     finished = run / MODEL
+    given = {"start": start, "manifest": Manifest(manifest).path, "text_encoder": text_encoder}
     accelerator = build_accelerator(training)
     from smartedit.training.build import build_trainee  # heavy
 
@@ -77,7 +91,7 @@ def train(
     )
     checkpoints = CheckpointFolder(
         run / CHECKPOINTS,
-        _identity(stage, built.trainee, training, accelerator.num_processes),
+        _identity(stage, built.trainee, model, training, given, accelerator.num_processes),
         keep=training.keep_checkpoints,
     )
     newest = checkpoints.newest()
@@ -85,13 +99,38 @@ def train(
         logger.info("%s: is finished", finished)
         return finished
     del newest
+    with _only_training_in(run) if accelerator.is_main_process else nullcontext():
+        return _go_on(run, built, checkpoints, accelerator, training, _Words(stage, start, manifest, model), on_step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What `config.json` says of a run beside its training settings."""
+
+    stage: StageName
+    start: Path
+    manifest: Path
+    model: ModelConfig
+
+
+def _go_on(
+    run: Path,
+    built: Any,
+    checkpoints: CheckpointFolder,
+    accelerator: Any,
+    training: TrainingConfig,
+    words: _Words,
+    on_step: Callable[[Progress], None] | None,
+) -> Path:
+    """Train from the newest checkpoint to the end."""
+    finished = run / MODEL
     if accelerator.is_main_process:
         for left in run.glob(f".{MODEL}.tmp-*"):
             shutil.rmtree(left)
-        write_text(run / CONFIG, _described(stage, start, manifest, model, training))
+        write_text(run / CONFIG, _described(words, training))
     for part in built.frozen:
         part.to(accelerator.device)
-    cache = _cache(built, manifest, training)
+    cache = _cache(built, words.manifest, training)
     loop = Loop(
         trainee=built.trainee,
         training=training,
@@ -116,24 +155,90 @@ def train(
     return finished
 
 
-def _identity(stage: StageName, trainee: Trainee, training: TrainingConfig, processes: int) -> Identity:
+@contextmanager
+def _only_training_in(run: Path) -> Iterator[None]:
+    """Keep a second training out of a run; the lock ends with the process, however it ends."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".train.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BusyRunError(
+                f"{run}: another training is writing there; wait for it or name another --run"
+            ) from error
+        yield
+
+
+def _identity(
+    stage: StageName,
+    trainee: Trainee,
+    model: ModelConfig,
+    training: TrainingConfig,
+    given: Mapping[str, Path | None],
+    processes: int,
+) -> Identity:
     settings = {name: _plain(value) for name, value in asdict(training).items() if name not in _FREE}
     settings["rows_a_step"] = training.batch_size * training.gradient_accumulation * processes
+    if stage is not StageName.ALIGN:
+        settings["mixture's rows"] = _plain(asdict(load_mixture(training.mixture)))
+    settings |= {f"what lies at {name}": content_mark(path) for name, path in given.items() if path is not None}
+    described = {name: value for name, value in asdict(model).items() if name not in {"weights", "sampling"}}
+    settings |= {f"model.{name}": value for name, value in _leaves(_plain(described))}
     shapes = {name: tuple(parameter.shape) for name, parameter in trainee.trained.items()}
-    return Identity(stage=stage, settings=settings, shapes=shapes)
+    former = {name: _plain(value) for name, value in asdict(TrainingConfig()).items() if name in settings}
+    return Identity(stage=stage, settings=settings, shapes=shapes, former=former)
+
+
+def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def content_mark(path: Path) -> str:
+    """A short mark of a file's or folder's content: names, sizes, and both ends of each file.
+
+    Whole checkpoints are not read for it; a Parquet file tells of its rows at its end, safetensors at its beginning.
+    """
+    root = path if path.is_dir() else path.parent
+    files = sorted(f for f in path.rglob("*") if f.is_file() and f.suffix in _PARTS) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        if file.suffix == ".json":
+            content = json.dumps(_told(json.loads(file.read_bytes())), sort_keys=True).encode()
+            digest.update(f"{file.relative_to(root)} ".encode() + content)
+            continue
+        digest.update(f"{file.relative_to(root)} {size}\n".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_END))
+            stream.seek(max(0, size - _END))
+            digest.update(stream.read(_END))
+    return digest.hexdigest()[:16]
+
+
+def _told(tree: Any) -> Any:
+    """A configuration without what only tells where it was loaded from, such as `_name_or_path`."""
+    if isinstance(tree, list):
+        return [_told(item) for item in tree]
+    if isinstance(tree, dict):
+        return {name: _told(value) for name, value in tree.items() if not name.startswith("_")}
+    return tree
 
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _described(stage: StageName, start: Path, manifest: Path, model: ModelConfig, training: TrainingConfig) -> str:
+def _described(words: _Words, training: TrainingConfig) -> str:
     content = {
-        "stage": stage.value,
-        "start": str(start),
-        "manifest": str(manifest),
+        "stage": words.stage.value,
+        "start": str(words.start),
+        "manifest": str(words.manifest),
         "training": asdict(training),
-        "model": asdict(model),
+        "model": asdict(words.model),
     }
     return json.dumps(content, indent=1) + "\n"
 

@@ -68,7 +68,12 @@ class Validation:
         for i, shown in enumerate(edits):
             top = i * (side + LINE)
             pen.text((2, top), shown.instruction, fill="black")
-            edited = self.edit(shown.source, shown.instruction, seed_from("validation", i) % 2**32)
+            try:
+                edited = self.edit(shown.source, shown.instruction, seed_from("validation", i) % 2**32)
+            except ValueError as error:
+                # Training goes on without such a row, and so does its grid; the place stays white.
+                logger.warning("step %d: %r is not shown: %s", step, shown.instruction, error)
+                edited = Image.new("RGB", shown.source.size, "white")
             for column, picture in enumerate((shown.source, edited, shown.target)):
                 grid.paste(picture, (column * side, top + LINE))
         if not self.writes:

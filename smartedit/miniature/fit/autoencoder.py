@@ -1,6 +1,5 @@
 """Trains the miniature's autoencoder: diffusers' AutoencoderKL on drawn pictures."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,12 +145,3 @@ def moments(vae: Any, pictures: NDArray[np.uint8], *, batch_size: int = 64) -> T
         vae.encode(signed(pictures[k : k + batch_size])).latent_dist.mean for k in range(0, len(pictures), batch_size)
     ]
     return torch.cat(parts)
-
-
-@torch.no_grad()
-def round_trip_psnr(vae: Any, pictures: NDArray[np.uint8]) -> float:
-    """Mean PSNR in dB of decoding what was encoded."""
-    pixels = signed(pictures)
-    decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
-    error = ((decoded - pixels) / 2).square().mean(dim=(1, 2, 3))
-    return float((-10 * error.log10()).mean()) if math.isfinite(float(error.sum())) else math.nan

@@ -11,7 +11,8 @@ from torch import Tensor
 from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, load_training_config
 from smartedit.data.build import build_from_file
-from smartedit.inference.loading import load_pipeline
+from smartedit.inference.loading import LoadSettings, load_pipeline
+from smartedit.inference.memory import Precision
 from smartedit.miniature.corpora import SOURCES, write_corpora
 from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, save_text_encoder
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
@@ -205,17 +206,17 @@ def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[
         )
         if stage is StageName.JOINT:
             on_part("alignment behind pictures")
-            pairs = _shrunk(work, config, recipe, recipe.more_scenes, processes)
-            finished = _align_behind_pictures(finished, work, pairs, config, recipe)
+            finished = _align_behind_pictures(finished, work, config, recipe, processes)
         start = finished if stage is not StageName.BASELINE else start
 
 
-def _align_behind_pictures(joint: Path, work: Path, pairs: Pairs, config: ModelConfig, recipe: Recipe) -> Path:
+def _align_behind_pictures(joint: Path, work: Path, config: ModelConfig, recipe: Recipe, processes: int) -> Path:
     from transformers import CLIPTextModel
 
     out = work / "picture-alignment"
     if not (out / "model" / "model_index.json").is_file():
-        pipeline = load_pipeline(joint)
+        pairs = _shrunk(work, config, recipe, recipe.more_scenes, processes)
+        pipeline = load_pipeline(joint, LoadSettings(device="cpu", precision=Precision.FLOAT32))
         text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder").requires_grad_(False).eval()
         words = load_tokenizer(work / "text_encoder")
         prompts = OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts)

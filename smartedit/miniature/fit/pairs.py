@@ -85,7 +85,7 @@ def draw_pairs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = range(-(-scenes // SCENES_A_SHARD))
-    missing = [k for k in shards if not _files(folder, k)[1].is_file()]
+    missing = [k for k in shards if not _files(folder, k, scenes)[1].is_file()]
     if missing:
         with ProcessPoolExecutor(processes) as pool:
             list(
@@ -93,16 +93,16 @@ def draw_pairs(
                     _draw_shard, *zip(*((folder, k, scenes, size, seed, side or size) for k in missing), strict=True)
                 )
             )
-    return read_pairs(folder, shards)
+    return read_pairs(folder, shards, scenes)
 
 
-def read_pairs(folder: Path, shards: Sequence[int]) -> Pairs:
-    """The pairs of finished shards."""
+def read_pairs(folder: Path, shards: Sequence[int], scenes: int) -> Pairs:
+    """The pairs of finished shards, of so many scenes in all."""
     pictures: list[NDArray[np.uint8]] = []
     rows: list[tuple[int, int, str]] = []
     start = 0
     for shard in shards:
-        array, table = _files(folder, shard)
+        array, table = _files(folder, shard, scenes)
         pictures.append(np.load(array))
         rows += [(start + b, start + a, text) for b, a, text in json.loads(table.read_text(encoding="utf-8"))]
         start += len(pictures[-1])
@@ -114,8 +114,11 @@ def read_pairs(folder: Path, shards: Sequence[int]) -> Pairs:
     )
 
 
-def _files(folder: Path, shard: int) -> tuple[Path, Path]:
-    return folder / f"pictures-{shard:04d}.npy", folder / f"pairs-{shard:04d}.json"
+def _files(folder: Path, shard: int, scenes: int) -> tuple[Path, Path]:
+    """A last shard that is not full is named after its scenes, so that more scenes do not take it for a full one."""
+    full = (shard + 1) * SCENES_A_SHARD <= scenes
+    name = f"{shard:04d}" if full else f"{shard:04d}-{scenes - shard * SCENES_A_SHARD}"
+    return folder / f"pictures-{name}.npy", folder / f"pairs-{name}.json"
 
 
 def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int, side: int) -> None:
@@ -126,7 +129,7 @@ def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int, sid
         start = len(pictures)
         pictures += [_shrunk(draw(scene, side).image, size) for scene in drawn]
         rows += [(start + pair.before, start + pair.after, pair.instruction) for pair in pairs]
-    array, table = _files(folder, shard)
+    array, table = _files(folder, shard, scenes)
     with array.with_suffix(".part").open("wb") as file:
         np.save(file, np.stack(pictures))
     array.with_suffix(".part").replace(array)

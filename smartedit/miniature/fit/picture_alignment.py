@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from smartedit.miniature.fit.clip import normalized
+from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import SPACE, Pairs, batches
 from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
 from smartedit.miniature.fit.texts import with_clue
@@ -27,9 +28,11 @@ from smartedit.model.tokenizer import TokenLayout
 from smartedit.seeding import numpy_generator
 from smartedit.training.alignment import Alignment
 from smartedit.training.losses import alignment_loss, language_loss
-from smartedit.training.stages import added_tokens, choose_groups, forget_old_rows, parameter_groups, to_train_mode
+from smartedit.training.stages import EMBEDDING, HEAD, added_tokens, choose_groups, forget_old_rows, to_train_mode
 
 TRAINED = ("token_rows", "lora", "qformer")
+QUERIES = "query_tokens"
+"""Of the QFormer: rows of their own, no matrix."""
 
 
 def fit_picture_alignment(
@@ -48,8 +51,7 @@ def fit_picture_alignment(
     """
     module, layout = Alignment(pipeline.mllm, pipeline.qformer), pipeline.layout
     trained = choose_groups(module, TRAINED, what="the alignment behind pictures")
-    groups = parameter_groups(trained, weight_decay=0.01)
-    optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98))
+    optimizer = MuonWithAdamW(module, learning_rate=plan.learning_rate, ends=(EMBEDDING, HEAD, QUERIES))
     step, journal = resume(out, module, optimizer), Journal(out, plan)
     to_train_mode(module, trained)
     for chosen in batches(len(pairs.instructions), size=plan.batch_size, steps=plan.steps, start=step, seed=plan.seed):

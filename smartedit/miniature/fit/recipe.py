@@ -65,5 +65,5 @@ class Recipe:
     more_scenes: int = 54_000
     text_steps: int = 3500
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
-    picture_alignment: Plan = Plan(steps=1100, batch_size=64, learning_rate=1.2e-3, warmup=50, seed=3, save_every=100)
+    picture_alignment: Plan = Plan(steps=4400, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

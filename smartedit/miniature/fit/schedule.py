@@ -52,18 +52,16 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
         self._plan = plan
-        self._sums: dict[str, float] = {}
-        self._count = 0
+        self._values: dict[str, list[float]] = {}
         self._begun = time.monotonic()
 
     def note(self, step: int, **losses: float) -> None:
-        """Take the losses of one step; every `log_every` steps their means are written."""
-        self._count += 1
+        """Take the losses of one step; every `log_every` steps the means of those that there were are written."""
         for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._values.setdefault(name, []).append(value)
         if step % self._plan.log_every and step != self._plan.steps:
             return
-        means = {name: round(total / self._count, 6) for name, total in self._sums.items()}
+        means = {name: round(sum(values) / len(values), 6) for name, values in self._values.items()}
         if not all(math.isfinite(value) for value in means.values()):
             raise FloatingPointError(f"{self._path}: step {step}: the loss is not finite ({means})")
         seconds = round(time.monotonic() - self._begun, 1)
@@ -71,7 +69,7 @@ class Journal:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         logger.info("%s %s", self._path.parent.name, line)
-        self._sums, self._count = {}, 0
+        self._values = {}
 
 
 def save_state(folder: Path, module: nn.Module, optimizer: Any, step: int, **more: Any) -> None:

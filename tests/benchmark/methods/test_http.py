@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     monkeypatch.setattr("benchmark.posting.pause", lambda attempt, asked: 0.0)
+    monkeypatch.setattr("benchmark.methods.http_calls.pause", lambda attempt, asked: 0.0)
 
 
 def edit(folder: Path, run: Path, method: str, url: str, *sets: str) -> tuple[int, str, list[EditRecord]]:
@@ -176,6 +177,31 @@ def test_a_wrong_key_stops_the_run_and_nothing_is_lost(folder: Path, tmp_path: P
         server.play = openai_answer
         code, _, records = edit(folder, tmp_path / "run", "openai-images", server.url)
     assert code == 0 and len(records) == 4
+
+
+def test_money_that_ends_in_the_midst_of_a_batch_costs_no_picture(folder: Path, tmp_path: Path) -> None:
+    paid = iter(range(2))
+
+    def play(asked: Asked) -> Answer:
+        return openai_answer(asked) if next(paid, None) is not None else failing(402, "no money left", "billing")
+
+    with playing(play) as server:
+        code, output, records = edit(folder, tmp_path / "run", "openai-images", server.url, "concurrency=1")
+        assert code != 0 and "no money left" in output
+        assert [r.error is None for r in records] == [True, True, False, False]
+        assert "no money left" in str(records[2].error)
+        server.seen.clear()
+        server.play = openai_answer
+        code, _, records = edit(folder, tmp_path / "run", "openai-images", server.url, "concurrency=1")
+    assert code == 0 and [r.error for r in records] == [None] * 4
+
+
+def test_a_picture_that_cannot_be_fetched_is_not_paid_twice(folder: Path, tmp_path: Path) -> None:
+    gone = "http://127.0.0.1:9/gone.png"
+    with playing(lambda asked: (200, {"data": [{"url": gone}]}, {})) as server:
+        code, _, records = edit(folder, tmp_path / "run", "openai-images", server.url, "attempts=3")
+    assert code != 0 and len(server.seen) == 4
+    assert all("the picture that the answer names cannot be had" in str(r.error) for r in records)
 
 
 def test_a_picture_by_address_is_fetched_without_the_key(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The chain that makes the shipped weights, at amounts that take a minute: from drawings to pipelines that load."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from reason_edit.schema import Category
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.chain import fit_miniature
-from smartedit.miniature.fit.pairs import scene_pairs
+from smartedit.miniature.fit.pairs import draw_pairs, scene_pairs
 from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.schedule import Journal, Plan
 from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
@@ -147,6 +148,21 @@ def test_talk_holds_every_clue_and_tokenizers_see_them() -> None:
     said = " ".join(f"{e.question} {e.answer}" for k in range(1500) for e in [knowledge(numpy_generator("test", k))])
     assert all(clue.text in said for clue in clues())
     assert all(any(clue.text in text for text in sample_texts(Stock(seed=0, size=64), 0)) for clue in clues())
+
+
+def test_a_loss_that_only_some_steps_have_is_averaged_over_those(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, Plan(steps=3, batch_size=1, learning_rate=1, log_every=3))
+    for step, losses in enumerate(({"seen": 3.0}, {"said": 1.0}, {"seen": 1.0}), start=1):
+        journal.note(step, **losses)
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert {"seen": 2.0, "said": 1.0}.items() <= json.loads(line).items()
+
+
+def test_more_scenes_do_not_take_a_short_last_shard_for_a_full_one(tmp_path: Path) -> None:
+    few = draw_pairs(tmp_path, scenes=2, size=16, seed=0)
+    more = draw_pairs(tmp_path, scenes=5, size=16, seed=0)
+    assert len(more.pictures) > len(few.pictures)
+    assert np.array_equal(more.pictures[: len(few.pictures)], few.pictures)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:

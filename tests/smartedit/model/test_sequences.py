@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smartedit.model.sequences import IGNORED, IMAGE_PATCH, SequenceError, pad, splice
+from smartedit.model.sequences import IGNORED, IMAGE_PATCH, SequenceError, Sequences, pad, splice
 
 IMG = range(100, 103)
 
@@ -29,3 +29,12 @@ def test_released_length_has_one_more_padding() -> None:
 def test_row_without_a_place_is_named() -> None:
     with pytest.raises(SequenceError, match="row 1: no token"):
         splice(torch.tensor([[1, 100], [1, 2]]), img_tokens=IMG, pad_id=0, num_patches=3)
+
+
+def test_rows_end_behind_their_last_token_though_one_inside_is_masked() -> None:
+    mask = torch.tensor([[True, False, True, True, False, False], [True, True, False, False, False, False]])
+    ids = torch.arange(12).view(2, 6)
+    sequences = Sequences(input_ids=ids, attention_mask=mask, img_mask=mask, targets=ids)
+    assert sequences.lengths.tolist() == [4, 2]
+    assert torch.equal(sequences.rows(torch.tensor([0])).input_ids, ids[:1, :4])
+    assert torch.equal(sequences.rows(torch.tensor([1])).input_ids, ids[1:, :2])

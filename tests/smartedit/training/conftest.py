@@ -49,9 +49,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_manifest(tmp_path_factory.mktemp("data"))
 
 
-def write_manifest(folder: Path) -> Path:
+def write_manifest(folder: Path, edits: int = 12) -> Path:
     pairs = {}
-    for i in range(12):
+    for i in range(edits):
         for name, seed in (("before", i), ("after", i + 50)):
             save_picture(folder / f"synthetic/{name}{i}.png", (32, 32), seed)
         paths = {"origin_img_path": f"before{i}.png", "target_img_path": f"after{i}.png"}

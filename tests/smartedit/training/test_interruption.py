@@ -1,7 +1,9 @@
 """A run that is killed goes on with the same numbers; what cannot go on says why."""
 
+import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -15,6 +17,7 @@ from smartedit.model.checkpoints import CheckpointError
 from smartedit.training.journal import UnreadableRowsError
 from smartedit.training.loop import DivergedError
 from smartedit.training.stages import StageError
+from smartedit.training.train import BusyRunError
 from tests.smartedit.training.conftest import metrics, write_manifest
 from tests.smartedit.training.tiny_stages import TinyStages
 
@@ -93,6 +96,53 @@ def test_checkpoints_of_others_are_refused(run_stage: TinyStages, tmp_path: Path
     (tmp_path / "checkpoints/step-00000004.pt").write_bytes(b"no checkpoint")
     with pytest.raises(CheckpointError, match=r"step-00000004\.pt: cannot be read"):
         run_stage("joint", tmp_path)
+
+
+def test_a_run_is_not_gone_on_with_on_other_data_or_from_another_start(
+    run_stage: TinyStages, tmp_path: Path, start: Path, manifest: Path
+) -> None:
+    run = tmp_path / "run"
+    run_stage("joint", run, "training.steps=2")
+
+    other = tmp_path / "start"
+    shutil.copytree(start, other)
+    run_stage("joint", run, "training.steps=4", start=other)  # the same content at another place
+    pipeline = SmartEditPipeline.from_pretrained(other)
+    torch.nn.init.zeros_(pipeline.vae.decoder.conv_in.weight)
+    pipeline.save_pretrained(other)
+    with pytest.raises(CheckpointError, match="what lies at start was"):
+        run_stage("joint", run, start=other)
+    with pytest.raises(CheckpointError, match="what lies at manifest was"):
+        run_stage("joint", run, manifest=write_manifest(tmp_path / "data", edits=11))
+    mixture = tmp_path / "mixture.toml"
+    shutil.copy(manifest.parent / "mixture.toml", mixture)
+    run_stage("joint", tmp_path / "mixed", "training.steps=2", mixture=mixture)
+    mixture.write_text("[weights]\nsynthetic = 1\n")
+    with pytest.raises(CheckpointError, match="mixture's rows was"):
+        run_stage("joint", tmp_path / "mixed", mixture=mixture)
+    with pytest.raises(CheckpointError, match=r"model\.mllm\.max_text_tokens was"):
+        mllm = replace(run_stage.model.mllm, max_text_tokens=run_stage.model.mllm.max_text_tokens + 1)
+        run_stage("joint", run, model=replace(run_stage.model, mllm=mllm))
+
+
+def test_a_checkpoint_from_before_a_setting_had_a_name_is_taken(run_stage: TinyStages, tmp_path: Path) -> None:
+    run_stage("joint", tmp_path, "training.steps=2")
+    for path in (tmp_path / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)
+        del content["identity"]["settings"]["length_groups"], content["identity"]["settings"]["model.mllm.projector"]
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match="length_groups was 1 and is 2"):
+        run_stage("joint", tmp_path, "training.length_groups=2")
+    run_stage("joint", tmp_path, "training.steps=4")
+
+
+def test_two_trainings_do_not_write_one_run(run_stage: TinyStages, tmp_path: Path) -> None:
+    tmp_path.joinpath(".train.lock").touch()
+    with tmp_path.joinpath(".train.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(BusyRunError, match="another training is writing there"):
+            run_stage("joint", tmp_path)
+    run_stage("joint", tmp_path, "training.steps=2")
 
 
 def test_starts_that_do_not_fit_are_refused(run_stage: TinyStages, tmp_path: Path, start: Path, editor: Path) -> None:

@@ -2,17 +2,23 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler
 from PIL import Image
 
 from smartedit.config.model import load_model_config
+from smartedit.data.decoding import DecodingRules
+from smartedit.data.examples import Task
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.checkpoints import load_model
+from smartedit.model.prompts import PromptError
 from smartedit.training.stages import StageError
+from smartedit.training.validation import Validation
 from tests.smartedit.training.conftest import MODEL, metrics
 from tests.smartedit.training.tiny_stages import TinyStages
 from tests.tiny import TINY
@@ -147,6 +153,27 @@ def test_half_precision_and_checkpointing_change_little(run_stage: TinyStages, t
         for rounded, exact in zip(metrics(tmp_path / stage / "half"), metrics(tmp_path / stage / "whole"), strict=True):
             assert rounded["loss"] != exact["loss"]
             assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2)
+
+
+def test_an_edit_that_cannot_be_shown_leaves_its_place_white(tmp_path: Path, manifest: Path) -> None:
+    class Rows:
+        rules = DecodingRules(side=32)
+
+        def __getitem__(self, position: int) -> tuple[Any, Any]:
+            picture = np.zeros((32, 32, 3), np.uint8)
+            return SimpleNamespace(task=Task.EDIT), SimpleNamespace(
+                instruction="too long" if position % 2 else "make it red", source=picture, target=picture
+            )
+
+    def edit(image: Image.Image, instruction: str, seed: int) -> Image.Image:
+        if instruction == "too long":
+            raise PromptError("9 tokens too many")
+        return image
+
+    Validation(rows=Rows(), edit=edit, count=2, folder=tmp_path)(1)  # type: ignore[arg-type]
+    with Image.open(tmp_path / "step-00000001.png") as grid:
+        made = np.asarray(grid)[:, 32:64]
+    assert made[14:46].max() == 0 and made[60:92].min() == 255
 
 
 def test_edits_are_shown_and_change_nothing(run_stage: TinyStages, tmp_path: Path) -> None:
