@@ -12,6 +12,7 @@ from torch import nn
 from smartedit.model.bim import Bim
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.qformer import QFormer
+from smartedit.model.released_files import WeightFileError, shards_of
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.text import EmptyText
 from smartedit.model.unet import SmartEditUNet
@@ -63,13 +64,14 @@ def stored_weights(folder: Path | str) -> dict[str, StoredWeight]:
 
 def _shards(folder: Path) -> Iterator[Path]:
     index = folder / f"{WEIGHTS}.index.json"
-    names = [WEIGHTS]
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    for name in names:
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name}: this shard is missing; copy it anew")
-        yield folder / name
+    try:
+        files = shards_of(index) if index.is_file() else [folder / WEIGHTS]
+    except WeightFileError as error:
+        raise CheckpointError(str(error)) from error
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(f"{file}: this file of weights is missing; copy it anew")
+        yield file
 
 
 def expected_shapes(folder: Path | str, part: str) -> dict[str, tuple[int, ...]]:

@@ -97,13 +97,18 @@ def _files_of(folder: Path) -> list[Path]:
         for suffix in SUFFIXES:
             whole, index = folder / f"{stem}{suffix}", folder / f"{stem}{suffix}.index.json"
             if index.is_file():
-                return _shards(index)
+                return shards_of(index)
             if whole.is_file():
                 return [whole]
     raise WeightFileError(f"{folder}: holds no weights ({', '.join(f'{s}{x}' for s in STEMS[:3] for x in SUFFIXES)})")
 
 
-def _shards(index: Path) -> list[Path]:
+def shards_of(index: Path) -> list[Path]:
+    """The files that an index names.
+
+    Raises:
+        WeightFileError: The index is broken, or a shard is missing.
+    """
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:

@@ -34,6 +34,7 @@ CACHE = ".encoded"
 _FREE = {
     "steps", "max_unreadable", "cache", "cache_gib", "num_workers", "log_every", "checkpoint_every", "keep_checkpoints",
     "validate_every", "validation_samples", "gradient_checkpointing", "batch_size", "gradient_accumulation",
+    "length_groups",
 }  # fmt: skip
 """Settings that may change between two calls for the same run."""
 _PARTS = {".json", ".safetensors", ".bin", ".model", ".txt"}

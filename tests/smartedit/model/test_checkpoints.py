@@ -75,7 +75,8 @@ def set_vocabulary(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: next((f / "mllm").glob("*-00002-of-*")).unlink(), "this shard is missing"),
+        (lambda f: next((f / "mllm").glob("*-00002-of-*")).unlink(), "shards missing: .*-00002-of-"),
+        (lambda f: next((f / "mllm").glob("*.index.json")).write_text("{"), "broken index"),
         (lambda f: (f / "bim" / WEIGHTS).write_bytes(b"cut"), "cannot be read"),
         (lambda f: (f / "qformer" / "config.json").unlink(), "qformer missing"),
         (lambda f: (f / "unet" / "config.json").write_text("{"), "describes no unet"),

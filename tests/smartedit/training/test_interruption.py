@@ -129,10 +129,11 @@ def test_a_checkpoint_from_before_a_setting_had_a_name_is_taken(run_stage: TinyS
     run_stage("joint", tmp_path, "training.steps=2")
     for path in (tmp_path / "checkpoints").iterdir():
         content = torch.load(path, weights_only=True)
-        del content["identity"]["settings"]["length_groups"], content["identity"]["settings"]["model.mllm.projector"]
+        settings = content["identity"]["settings"]
+        del settings["img_tokens_only"], settings["model.mllm.projector"]
         torch.save(content, path)
-    with pytest.raises(CheckpointError, match="length_groups was 1 and is 2"):
-        run_stage("joint", tmp_path, "training.length_groups=2")
+    with pytest.raises(CheckpointError, match="img_tokens_only was False and is True"):
+        run_stage("joint", tmp_path, "training.img_tokens_only=true")
     run_stage("joint", tmp_path, "training.steps=4")
 
 

@@ -63,7 +63,7 @@ def _one_of_two(
         os.environ.update(SHARDED, FSDP_TRANSFORMER_CLS_TO_WRAP=LAYERS)
         loop.assemble = _assemble_divided
     AcceleratorState._reset_state(reset_partial_state=True)
-    run_stage(stage, run, "training.batch_size=2", *overrides)
+    run_stage(stage, run, "training.batch_size=2", "training.length_groups=2", *overrides)
 
 
 def _assemble_divided(module: nn.Module, *, keep: bool) -> None:
