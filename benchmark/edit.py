@@ -116,6 +116,8 @@ def merge_edits(run: Run, samples: Sequence[EditSample]) -> list[EditRecord]:
     best: dict[tuple[str, str], EditRecord] = {}
     for path in sorted((run.folder / "edits").glob("*.parquet")):
         for record in read_rows(path, EditRecord):
+            if record.image is not None and not (run.folder / record.image).is_file():
+                continue  # of pictures that were taken away since
             key = (record.method, record.sample_id)
             if key not in best or (best[key].error is not None and record.error is None):
                 best[key] = record

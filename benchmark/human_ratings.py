@@ -8,7 +8,7 @@ RUN/scores.parquet                 Score rows of metric `ins_align` under protoc
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def aggregate_ratings(
     )
     content = json.dumps(plain_json(asdict(result)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     for run, own in zip(runs, _methods(runs), strict=True):
-        store_scores(run, *_scores(cube, own))
+        store_scores(run, *_scores(cube, own), replaced={(PROTOCOL, METRIC)})
         write_text(run.folder / "ins_align.json", content)
     return result
 
@@ -157,20 +157,23 @@ def _scores(cube: Cube, methods: set[str]) -> tuple[list[Score], list[Unscored]]
     return scores, unscored
 
 
-def store_scores(run: Run, scores: Sequence[Score], unscored: Sequence[Unscored]) -> None:
+def store_scores(
+    run: Run, scores: Sequence[Score], unscored: Sequence[Unscored], *, replaced: Collection[tuple[str, str]]
+) -> None:
     """Put scores among those of a run, in the place of what was there under the same protocols and metrics.
 
     Args:
         run: The run folder.
         scores: The new rows.
         unscored: The new reasons.
+        replaced: Protocols and metrics whose old rows go, also where no new ones come.
     """
-    replaced = {(s.protocol, s.metric) for s in scores}
-    old = run.scores() if run.scores_path.is_file() else []
-    run.write_scores(
-        [s for s in old if (s.protocol, s.metric) not in replaced] + list(scores),
-        [u for u in run.unscored() if (u.protocol, u.metric) not in replaced] + list(unscored),
-    )
+    with run.turn():
+        old = run.scores() if run.scores_path.is_file() else []
+        run.write_scores(
+            [s for s in old if (s.protocol, s.metric) not in replaced] + list(scores),
+            [u for u in run.unscored() if (u.protocol, u.metric) not in replaced] + list(unscored),
+        )
 
 
 def plain_json(value: Any) -> Any:

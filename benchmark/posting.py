@@ -127,7 +127,9 @@ class Poster:
                 problem = f"no answer within {self._options.timeout:g} s"
                 continue
             except httpx.RequestError as error:
-                problem = f"connection failed ({error})"
+                # Not the words of a header that cannot be sent: it would be the key's.
+                told = "a header cannot be sent" if isinstance(error, httpx.LocalProtocolError) else str(error)
+                problem = self._hide(f"connection failed ({told})")
                 continue
             if response.status_code == httpx.codes.OK:
                 try:

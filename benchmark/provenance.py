@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -111,6 +112,9 @@ def open_run(
             methods_now = {**settings["methods"], **asked}
             if methods_now != settings["methods"]:
                 run.write_settings({**settings, "methods": methods_now})
+            # The same data set may lie somewhere else by now.
+            places = {s.sample_id: s for s in samples}
+            run.write_samples([places[s.sample_id] for s in run.samples()])
         else:
             run.write_samples(list(samples))
             run.write_settings(
@@ -148,6 +152,9 @@ def _forget_changed_files(run: Run, before: Mapping[str, Any], asked: Mapping[st
     for label, own in asked.items():
         if label in before and before[label].get(READ_FILES) != own.get(READ_FILES):
             shutil.rmtree(run.folder / "edits" / label, ignore_errors=True)
+            for table in (run.folder / "edits").glob("*.parquet"):
+                if re.fullmatch(rf"{re.escape(label)}(\.\d+-of-\d+)?\.parquet", table.name):
+                    table.unlink()
 
 
 def record_protocol(run: Run, protocol: Protocol, networks: Networks) -> None:

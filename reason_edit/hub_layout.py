@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from reason_edit.index import COLUMNS, rows_to_samples
+from reason_edit.index import COLUMNS, rows_to_samples, table_problems
 from reason_edit.problems import Problem, ProblemKind
 from reason_edit.schema import EditSample
 
@@ -34,7 +34,8 @@ def read_hub_folder(path: Path) -> tuple[list[EditSample], list[Problem]]:
         missing = [c for c in COLUMNS if c not in table.column_names]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}; it holds {', '.join(table.column_names)}")
-        return rows_to_samples(table.select(list(COLUMNS)).to_pylist(), path), []
+        samples = rows_to_samples(table.select(list(COLUMNS)).to_pylist(), path)
+        return samples, table_problems(path, samples)
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         problem = Problem(
             kind=ProblemKind.TEXT_FILE,

@@ -1,5 +1,6 @@
 """A data set as one Parquet file: an index of files, or a table that holds the pictures itself."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def read_index(path: Path) -> tuple[list[EditSample], list[Problem]]:
             ]
     except (TableError, OSError, ValueError) as error:
         return [], [_table_problem(path, str(error))]
-    return samples, _problems(path, samples)
+    return samples, table_problems(path, samples)
 
 
 def rows_to_samples(rows: list[dict[str, object]], origin: Path) -> list[EditSample]:
@@ -74,6 +75,9 @@ def rows_to_samples(rows: list[dict[str, object]], origin: Path) -> list[EditSam
     pictures = EmbeddedPictures(origin)
     samples = []
     for row in rows:
+        empty = next((name for name in TEXTS if row[name] is None), None)
+        if empty is not None:
+            raise ValueError(f"{row['sample_id']}: {empty} is null")
         category = category_of(str(row["category"]))
         if category is None:
             raise ValueError(f"{row['sample_id']}: unknown category {row['category']!r}")
@@ -101,7 +105,12 @@ def _table_problem(path: Path, message: str) -> Problem:
     )
 
 
-def _problems(path: Path, samples: list[EditSample]) -> list[Problem]:
+TEXTS = ("sample_id", "category", "instruction", "target_label")
+"""Columns that every row has a text in."""
+
+
+def table_problems(path: Path, samples: list[EditSample]) -> list[Problem]:
+    """What is wrong with the samples of a table: ids that occur twice or name no file, and missing pictures."""
     problems = [
         Problem(
             kind=ProblemKind.DUPLICATE,
@@ -114,6 +123,17 @@ def _problems(path: Path, samples: list[EditSample]) -> list[Problem]:
         if count > 1
     ]
     for sample in samples:
+        # Pictures are written under the id.
+        if not re.fullmatch(r"[^/\\\x00.][^/\\\x00]*/[^/\\\x00.][^/\\\x00]*", sample.sample_id):
+            problems.append(
+                Problem(
+                    kind=ProblemKind.TEXT_FILE,
+                    where=path.name,
+                    message=f"the id {sample.sample_id!r} is not of the form category/name",
+                    remedy="give it one without further / and without a dot in front",
+                    structural=True,
+                )
+            )
         for kind, file in ((ProblemKind.MISSING_IMAGE, sample.image), (ProblemKind.MISSING_MASK, sample.mask)):
             if not file.is_file():
                 problems.append(

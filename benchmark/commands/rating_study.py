@@ -8,7 +8,7 @@ from benchmark.runs import Run, RunError
 from reason_edit.rating.pictures import Pictures
 from reason_edit.rating.returns import Returns, read_returns
 from reason_edit.rating.sheets import Panel
-from reason_edit.rating.store import Store
+from reason_edit.rating.store import Store, check_name
 from reason_edit.rating.study import (
     Answer,
     ItemKey,
@@ -179,6 +179,9 @@ def open_study(
         if target_method is not None:
             items = [i for i in items if i.method != target_method]
         items = item_order([*items, *attention_items(items, rights, copies, seed)])
+        names = list(dict.fromkeys(name.strip() for name in names))
+        for name in names:
+            check_name(name)  # before the study begins: its panel is fixed then
         size = len(names) if per_item is not None else None
         found = item_keys(items)
         store = Store.create(location, found, Panel(seed=seed, raters_per_item=per_item, size=size))

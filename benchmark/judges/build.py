@@ -87,9 +87,11 @@ def _vlm(run: Run, options: JudgeOptions) -> Judge:
 def _key(variable: str | None) -> str | None:
     if variable is None:
         return None
-    if not os.environ.get(variable):
-        raise JudgeError(f"--api-key-env {variable}: this environment variable is not set")
-    return os.environ[variable]
+    key = os.environ.get(variable, "").strip()
+    if not key or not key.isprintable():
+        state = "holds unprintable characters" if key else "is not set"
+        raise JudgeError(f"--api-key-env {variable}: this environment variable {state}")
+    return key
 
 
 Factory = Callable[[Run, JudgeOptions], Judge]

@@ -45,7 +45,10 @@ class EndpointChat:
         """
         import httpx
 
-        url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
+        try:
+            url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
+        except httpx.InvalidURL as error:
+            raise JudgeError(f"--endpoint {base_url}: not a web address ({error})") from error
         if url.scheme not in ("http", "https") or not url.host:
             raise JudgeError(f"--endpoint {base_url}: not a web address")
         self.url, self.model, self.concurrency = str(url), model, concurrency

@@ -159,5 +159,5 @@ def _write(run: Run, judge: Judge, name: str, rows: Sequence[Judgement], details
             unscored.append(Unscored(**key, reason=row.reason or "no reason was recorded"))
     about = {"name": name, "model": judge.model, "protocol": judge.protocol, **details}
     write_text(_path(run, name, ".json"), json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    store_scores(run, scores, unscored)
+    store_scores(run, scores, unscored, replaced={(judge.protocol, f"{METRIC_PREFIX}{name}")})
     write_rows(_path(run, name, ".parquet"), rows, Judgement, {"model": judge.model, "protocol": judge.protocol})

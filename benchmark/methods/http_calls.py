@@ -132,4 +132,8 @@ def _key(variable: str | None) -> str | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise MethodError(f"the environment variable {variable} is not set; put the key into it, or set key_variable")
+    if not key.isprintable():
+        raise MethodError(
+            f"the environment variable {variable} holds unprintable characters; put the key alone into it"
+        )
     return key

@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from reason_edit.loading import to_rgb
 from reason_edit.rating.study import ItemKey, RatingError, StudyItem
 
 LONGEST_SIDE = 1536
@@ -25,7 +25,7 @@ class PictureChanged(RatingError):
 
 
 def open_upright(content: bytes, name: str) -> Image.Image:
-    """Decode a picture to upright RGB; transparency lies on white.
+    """Decode a picture to upright RGB, to the pixels that editors get and metrics compare.
 
     Args:
         content: The file's bytes.
@@ -39,21 +39,9 @@ def open_upright(content: bytes, name: str) -> Image.Image:
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                ground = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(ground, picture)
-            if picture.mode.startswith("I"):
-                picture = _eight_bits(picture)
-            return picture.convert("RGB")
+            return to_rgb(ImageOps.exif_transpose(opened))
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise RatingError(f"{name}: not a readable picture ({error})") from error
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit grey: a plain conversion would clip everything above 255 to white."""
-    return Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
 
 
 def shown_size(size: tuple[int, int]) -> tuple[int, int]:

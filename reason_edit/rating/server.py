@@ -265,8 +265,12 @@ async def _read_answer(request: Request) -> AnswerPost:
 
 
 def _origin(url: str) -> str:
+    """An address as browsers name it: without the port that its scheme has anyway."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RatingError(f"--public-url {url}: not a web address; for example https://rate.example.org")
+    usual = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}".lower()
 
 
 def _foreign(request: Request, own_origin: str | None) -> str | None:

@@ -69,6 +69,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def check_name(name: str) -> None:
+    """A rater's name can be stored and shown.
+
+    Raises:
+        RatingError: It is empty, too long, or holds what cannot be printed.
+    """
+    if not 1 <= len(name) <= 200 or not name.isprintable():
+        raise RatingError(f"a rater's name has 1 to 200 printable characters, not {name!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """A study's database.
@@ -196,8 +206,7 @@ class Store:
             RatingError: The name is empty or too long, or the panel is full.
         """
         name = name.strip()
-        if not 1 <= len(name) <= 200 or not name.isprintable():
-            raise RatingError(f"a rater's name has 1 to 200 printable characters, not {name!r}")
+        check_name(name)
         panel = self.panel()
         with self.writing() as connection:
             # Locks the study's row where the database has row locks, so that two servers number raters in turn.

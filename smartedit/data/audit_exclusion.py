@@ -1,5 +1,6 @@
 """A manifest without what an audit found."""
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -14,6 +15,7 @@ from reason_edit.files import atomic_path
 from reason_edit.tables import write_rows
 from smartedit.data.audit import Audit
 from smartedit.data.columns import SCHEMA
+from smartedit.data.fingerprint_cache import find_pictures_of
 from smartedit.data.manifest import MANIFEST, Manifest, ManifestError
 from smartedit.data.overlaps import LEAKS, Kind, Overlap
 from smartedit.data.row_groups import RowGroupWriter
@@ -55,6 +57,7 @@ def exclude(
         raise ManifestError(f"{out}: holds the manifest itself; choose another folder for the one without its copies")
     reasons = [o for o in audit.overlaps if (inside and _is_later(o)) or (not o.inside and o.kind in kinds)]
     gone = {_gone(overlap) for overlap in reasons}
+    gone |= _with_its_picture(manifest, [overlap for overlap in reasons if overlap.inside])
     if len(gone) == len(manifest):
         raise ManifestError(f"{manifest.path}: every row would be left out")
     write_rows(out / EXCLUDED, reasons, Overlap)
@@ -85,12 +88,30 @@ def _gone(overlap: Overlap) -> int:
     return overlap.row if overlap.other_row is None else max(overlap.row, overlap.other_row)
 
 
+def _with_its_picture(manifest: Manifest, overlaps: Collection[Overlap]) -> set[int]:
+    """Of pairs inside, every row but the first that shows the later picture: an overlap names one row of many."""
+    shown = find_pictures_of(manifest).of_rows if overlaps else {}
+    gone: set[int] = set()
+    for overlap in overlaps:
+        assert overlap.other_row is not None and overlap.other_role is not None
+        (first, _), (later, role) = sorted(((overlap.row, overlap.role), (overlap.other_row, overlap.other_role)))
+        number = shown[role][later]
+        rows = np.flatnonzero((shown["image"] == number) | (shown["target"] == number))
+        gone.update(row for row in rows.tolist() if row != first)
+    return gone
+
+
+def _digest(rows: set[int]) -> str:
+    """A mark of which rows they are, so that two selections of one size are not taken for one."""
+    return hashlib.sha256(np.array(sorted(rows), dtype=np.int64).tobytes()).hexdigest()[:16]
+
+
 def _metadata(manifest: Manifest, out: Path, counts: dict[str, dict[str, int]], gone: set[int]) -> dict[str, str]:
     sources = [name for name in manifest.sources if counts[name]]
     root = Path(os.path.relpath(os.path.abspath(manifest.data_root), os.path.abspath(out))).as_posix()
     excluded = {name: manifest.sizes[name] - sum(counts[name].values()) for name in manifest.sources}
     changed = {
-        "smartedit.key": f"{manifest.metadata.get('smartedit.key', '')} without {len(gone)} rows",
+        "smartedit.key": f"{manifest.metadata.get('smartedit.key', '')} without {len(gone)} rows, {_digest(gone)}",
         "smartedit.root": root,
         "smartedit.sources": json.dumps(sources),
         "smartedit.counts": json.dumps({name: counts[name] for name in sources}, sort_keys=True),

@@ -84,9 +84,11 @@ def _second_look(work: AuditWork, pairs: Pairs, chosen: NDArray[np.int64]) -> ND
 def _overlaps(work: AuditWork, kind: Kind, pairs: Pairs) -> Iterator[Overlap]:
     """Pairs of pictures as pairs of the first rows that show them."""
     first_row: dict[int, tuple[int, str]] = {}
-    for role in ("target", "image"):
+    for role in ("image", "target"):
         shown, places = np.unique(work.pictures.of_rows[role], return_index=True)
-        first_row |= {n: (row, role) for n, row in zip(shown.tolist(), places.tolist(), strict=True) if n >= 0}
+        for number, row in zip(shown.tolist(), places.tolist(), strict=True):
+            if number >= 0:
+                first_row[number] = min(first_row.get(number, (row, role)), (row, role))
     columns: Any = (pairs.first.tolist(), pairs.second.tolist(), pairs.distance.tolist())
     for a, b, distance in zip(*columns, strict=True):
         (row, role), (other, other_role) = first_row[a], first_row[b]

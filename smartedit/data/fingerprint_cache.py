@@ -171,7 +171,8 @@ def _stamp(path: str) -> str:
 def _stored(cache: Path, keys: pa.Array) -> pa.Table:
     """What the cache holds of these keys."""
     found, pending, count = [SCHEMA.empty_table()], [SCHEMA.empty_table()], 0
-    paths = sorted(cache.glob("*.parquet"))
+    # Not the hidden ones: another audit is writing them, or was killed at it.
+    paths = sorted(path for path in cache.glob("*.parquet") if not path.name.startswith("."))
     for path in paths:
         pending.append(pq.read_table(path, schema=SCHEMA))
         count += len(pending[-1])

@@ -126,9 +126,15 @@ def exemplars_of_folder(folder: Path) -> list[Exemplar]:
     Raises:
         ToolUnavailable: There is no such folder or no PNG in it.
     """
-    files = sorted(folder.glob("*/*.png"))
+    files = sorted(file for file in folder.glob("*/*.png") if not file.name.startswith("."))
     if not files:
         raise ToolUnavailable(f"{folder}: no cut-outs; a bank holds <kind>/*.png, RGBA")
+    for file in files:
+        try:
+            with Image.open(file) as picture:
+                picture.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ToolUnavailable(f"{file}: no picture that can be read ({error}); mend or remove it") from error
     return [
         Exemplar(
             exemplar_id=f"{file.parent.name}-{file.stem}",

@@ -29,7 +29,7 @@ from smartedit.synthesis.records import (
     Region,
     Rejection,
 )
-from smartedit.synthesis.run_folder import RunFolder
+from smartedit.synthesis.run_folder import RunFolder, RunFolderError
 from smartedit.synthesis.select import Selected
 from smartedit.tools.protocols import Operation
 
@@ -124,6 +124,7 @@ def export(root: Path, out: Path | None = None) -> Path:
     """
     folder = RunFolder(root)
     out = out or root / "set"
+    _refuse_what_is_no_set(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.tmp-"))
     try:
@@ -144,6 +145,14 @@ def export(root: Path, out: Path | None = None) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return out
+
+
+def _refuse_what_is_no_set(out: Path) -> None:
+    """Only a set is replaced."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / "samples.parquet").is_file() or not (out / "DATA_CARD.md").is_file():
+        raise RunFolderError(f"{out}: holds something else than an exported set; name a new folder as --out")
 
 
 def _samples(folder: RunFolder, out: Path) -> list[SyntheticSample]:

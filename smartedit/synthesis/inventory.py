@@ -18,7 +18,9 @@ def invented_clues(
     """Clues of a language model for the things that a picture holds once; none unless configured."""
     writer = tools.clue_writer()
     found: dict[str, list[Clue]] = {}
-    for kind in sorted(k for k, n in counts.items() if n == 1) if writer is not None else ():
+    mirror = tools.config.proposals.mirror_word
+    editable = sorted(k for k, n in counts.items() if n == 1 and k in tools.knowledge.things and k != mirror)
+    for kind in editable if writer is not None else ():
         assert writer is not None
         others = sorted(k for k in counts if k != kind)
         try:

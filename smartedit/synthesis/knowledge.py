@@ -147,10 +147,13 @@ def _read(name: str) -> Knowledge:
         raise KnowledgeError(f"{origin}: no such knowledge table; write world, or the path of a .toml file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise KnowledgeError(f"{origin}: broken TOML ({error})") from error
-    things = {name: _thing(origin, name, record) for name, record in content.get("things", {}).items()}
+    listed, told = content.get("things", {}), content.get("clues", [])
+    if not isinstance(listed, Mapping) or not isinstance(told, list):
+        raise KnowledgeError(f"{origin}: things are sections [things.<name>], clues a list")
+    things = {name: _thing(origin, name, record) for name, record in listed.items()}
     if not things:
         raise KnowledgeError(f"{origin}: no [things.<name>] section")
-    clues = tuple(_clue(origin, record, things) for record in content.get("clues", ()))
+    clues = tuple(_clue(origin, record, things) for record in told)
     texts = [clue.text.lower() for clue in clues]
     twice = sorted({text for text in texts if texts.count(text) > 1})
     if twice:
@@ -159,6 +162,8 @@ def _read(name: str) -> Knowledge:
 
 
 def _thing(origin: str, name: str, record: Mapping[str, Any]) -> Thing:
+    if not isinstance(record, Mapping):
+        raise KnowledgeError(f"{origin}: things.{name} is {record!r}; write a section with group and size")
     unknown = set(record) - {"group", "size", "one", "also", "withheld"}
     if unknown or "group" not in record or "size" not in record:
         problem = f"unknown field {sorted(unknown)[0]!r}" if unknown else "group and size are needed"
@@ -172,14 +177,23 @@ def _thing(origin: str, name: str, record: Mapping[str, Any]) -> Thing:
         group=str(record["group"]),
         size=float(record["size"]),
         one=str(record.get("one", with_article(name))),
-        also=tuple(str(word) for word in record.get("also", ())),
-        withheld=tuple(str(word) for word in record.get("withheld", ())),
+        also=_words(origin, f"things.{name}", record, "also"),
+        withheld=_words(origin, f"things.{name}", record, "withheld"),
     )
 
 
+def _words(origin: str, where: str, record: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    words = record.get(field, [])
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise KnowledgeError(f'{origin}: {where}: {field} is {words!r}; write a list of texts, ["..."]')
+    return tuple(words)
+
+
 def _clue(origin: str, record: Mapping[str, Any], things: Mapping[str, Thing]) -> Clue:
-    text, names = str(record.get("text", "")), tuple(str(name) for name in record.get("things", ()))
-    doubtful = tuple(str(name) for name in record.get("doubtful", ()))
+    if not isinstance(record, Mapping):
+        raise KnowledgeError(f"{origin}: clue {record!r}: write {{ text = ..., things = [...] }}")
+    text = str(record.get("text", ""))
+    names, doubtful = (_words(origin, f"clue {text!r}", record, field) for field in ("things", "doubtful"))
     if not text or not names:
         raise KnowledgeError(f"{origin}: clue {text!r}: a text and at least one thing are needed")
     for name in (*names, *doubtful):

@@ -16,7 +16,7 @@ from smartedit.synthesis.exemplars import cut_out_exemplars, exemplars_of_folder
 from smartedit.synthesis.ground import ground
 from smartedit.synthesis.inpaint import inpaint
 from smartedit.synthesis.instruct import instruct
-from smartedit.synthesis.intake import take_in
+from smartedit.synthesis.intake import PictureFolderError, take_in
 from smartedit.synthesis.inventory import counts_of_kinds, invented_clues
 from smartedit.synthesis.knowledge import read_knowledge
 from smartedit.synthesis.propose import propose
@@ -77,11 +77,14 @@ def prepare(pictures: Path, root: Path, config: SynthesisConfig) -> int:
     """
     folder = RunFolder(root)
     config = with_absolute_paths(config)
+    # Before the folder is claimed: a slip of the pen must not cost its name.
+    if not pictures.is_dir():
+        raise PictureFolderError(f"{pictures}: there is no such folder of pictures")
+    annotated = read_coco(config.pictures.annotations) if config.pictures.annotations else None
+    read_knowledge(config.proposals.knowledge)
     folder.claim(RunSettings(pictures=str(pictures.resolve()), config=config))
     if not (root / "environment.json").is_file():
         write_text(root / "environment.json", json.dumps(environment(), indent=1) + "\n")
-    annotated = read_coco(config.pictures.annotations) if config.pictures.annotations else None
-    read_knowledge(config.proposals.knowledge)
     if not (root / "pictures.parquet").is_file():
         rows, rejections = take_in(pictures, root, config.pictures, annotated)
         write_rows(root / "intake.rejected.parquet", rejections, Rejection)

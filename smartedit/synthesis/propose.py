@@ -72,7 +72,8 @@ def propose(
     for category, rules in RULES.items():
         drafts = list(_drafts(picture_id, category, rules, counts, knowledge, config))
         for kind, clues in (extra_clues or {}).items():
-            if category is Category.REASONING and counts.get(kind) == 1:
+            editable = kind in knowledge.things and kind != config.mirror_word
+            if category is Category.REASONING and counts.get(kind) == 1 and editable:
                 drafts += [(kind, Rule.CLUE, 0, clue, clue_origin) for clue in clues]
         made = [_candidate(picture_id, category, d, counts, knowledge, config, available) for d in drafts]
         usable = [c for c in made if c is not None]

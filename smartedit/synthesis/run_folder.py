@@ -90,13 +90,13 @@ class RunFolder:
     def claim(self, settings: RunSettings) -> None:
         """Write the settings, or check that the folder was made with the same ones.
 
-        Selection may change: it is made anew from the same scores every time.
+        Selection may change: it is made anew from the same scores every time. Until pictures are taken in, all may.
 
         Raises:
             RunFolderError: The folder holds a run with other settings.
         """
         path = self.root / "config.json"
-        if path.is_file():
+        if path.is_file() and (self.root / "pictures.parquet").is_file():
             before = self.settings()
             fixed = TypeAdapter(RunSettings)
             old, new = (json.loads(fixed.dump_json(s)) for s in (before, settings))

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from smartedit.data.faults import FaultyRecordError
+from smartedit.data.masks import decode_mask as decode_rle
+from smartedit.data.masks import mask_from_coco
 from smartedit.tools.protocols import Box, Detection, GroundingRequest, Mask, SegmentationRequest, ToolError
 
 
@@ -111,18 +114,14 @@ def decode_mask(segmentation: Any, height: int, width: int) -> Mask:
     Raises:
         ToolError: There is no usable segmentation.
     """
-    from pycocotools import mask as coco_mask
-
-    if isinstance(segmentation, dict):
-        code = segmentation
-        if isinstance(code["counts"], list):
-            code = coco_mask.frPyObjects(code, *code["size"])
-        return np.asarray(coco_mask.decode(code), dtype=bool)
-    polygons = [p for p in segmentation or () if len(p) >= 6]
-    if not polygons:
+    if isinstance(segmentation, list):
+        segmentation = [p for p in segmentation if not isinstance(p, list) or len(p) >= 6]
+    if not segmentation:
         raise ToolError("the annotation has no segmentation")
-    merged = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    return np.asarray(coco_mask.decode(merged), dtype=bool)
+    try:
+        return decode_rle(mask_from_coco(segmentation, height, width))
+    except FaultyRecordError as error:
+        raise ToolError(f"the annotation's segmentation cannot be used: {error}") from error
 
 
 class CocoAnnotations:

@@ -46,6 +46,11 @@ def build_language_model(config: WriterConfig) -> LanguageModel:
     if config.url is None or config.model is None:
         raise ToolUnavailable("endpoint: set writer.url (for example http://127.0.0.1:8000/v1) and writer.model")
     _need_address(config.url)
+    if config.api_key_variable and not os.environ.get(config.api_key_variable, "").strip():
+        raise ToolUnavailable(
+            f"endpoint: the environment variable {config.api_key_variable} is not set; put the key into it, or leave "
+            "writer.api_key_variable out"
+        )
     return Endpoint(config)
 
 
@@ -86,7 +91,7 @@ class Endpoint:
         config = self._config
         headers = {}
         if config.api_key_variable:
-            headers["Authorization"] = f"Bearer {os.environ.get(config.api_key_variable, '')}"
+            headers["Authorization"] = f"Bearer {os.environ[config.api_key_variable].strip()}"
         body = {
             "model": config.model,
             "messages": [{"role": "user", "content": prompt}],
