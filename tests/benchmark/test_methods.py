@@ -1,3 +1,5 @@
+import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +219,29 @@ def test_outputs_that_are_added_or_mended_are_read_again(folder: Path, tmp_path:
     made = {r.sample_id: r for r in edit(folder, tmp_path / "run", outputs=[str(tmp_path / "out")]) if not r.error}
     assert set(made) == {"color/001", "mirror/001"}
     assert np.array_equal(pixels(tmp_path / "run", made["color/001"]), np.asarray(draw(2)))
+
+
+def test_a_run_follows_its_data_set_to_another_place(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "before")
+    edit(tmp_path / "before", tmp_path / "run", methods=["copy-input"])
+    (tmp_path / "before").rename(tmp_path / "after")
+    edit(tmp_path / "after", tmp_path / "run", methods=["copy-input"])
+    assert all(sample.image.is_file() for sample in Run(tmp_path / "run").samples())
+
+
+def test_parts_of_files_that_changed_do_not_come_back(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "color" / "001.png"
+    out.parent.mkdir(parents=True)
+    draw(1).save(out)
+    edit(folder, tmp_path / "run", outputs=[str(tmp_path / "out")])
+    part = tmp_path / "run" / "edits" / "outputs.parquet"
+    assert part.is_file()
+    shutil.copy(part, part.with_name("outputs.1-of-2.parquet"))
+    draw(2).save(out)
+    made = {r.sample_id: r for r in edit(folder, tmp_path / "run", outputs=[str(tmp_path / "out")]) if not r.error}
+    kept = tmp_path / "run" / str(made["color/001"].image)
+    assert made["color/001"].image_sha256 == hashlib.sha256(kept.read_bytes()).hexdigest()
+    assert not part.with_name("outputs.1-of-2.parquet").exists()
 
 
 def test_an_editor_gets_picture_and_instruction_only(folder: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from smartedit.config.loading import load_tree
 from smartedit.config.sources import ManifestConfig
 from smartedit.data.agreement import AGREEMENT, best_agreement
 from smartedit.data.audit import Audit, AuditOptions, Kind, Overlap, audit_manifest
-from smartedit.data.audit_exclusion import exclude
+from smartedit.data.audit_exclusion import _metadata, exclude
 from smartedit.data.audit_report import OVERLAPS, PAGE
 from smartedit.data.audit_texts import TextTable, find_repeated, find_shared, normalize
 from smartedit.data.build import build_manifest
@@ -201,6 +201,33 @@ def test_copies_inside_are_pairs_but_source_and_target_of_a_row_are_none(tmp_pat
         "synthetic/0001",
         "synthetic/0003",
     ]
+
+
+def test_of_a_copy_every_row_goes_and_two_selections_are_told_apart(tmp_path: Path) -> None:
+    root = tmp_path / "SyntheticData"
+    root.mkdir()
+    for name, picture in {
+        "a": scene(1),
+        "b": scene(2),
+        "copy": scene(1),
+        **{f"t{n}": scene(10 + n) for n in range(6)},
+    }.items():
+        picture.save(root / f"{name}.png")
+    sources = ["a", "b", "copy", "copy", "a", "copy"]
+    pairs = {
+        f"{n:04d}": {"origin_img_path": f"d/{s}.png", "target_img_path": f"d/t{n}.png", "instruction": [f"do {n}"]}
+        for n, s in enumerate(sources)
+    }
+    (root / "SyntheticData_info_new.json").write_text(json.dumps(pairs))
+    (tmp_path / "sources.toml").write_text('[sources.synthetic]\nroot = "SyntheticData"\n')
+    config = load_tree(ManifestConfig, source=tmp_path / "sources.toml")
+    manifest = Manifest(build_manifest(config, tmp_path / "out", data_root=tmp_path).manifest)
+    found = audit_manifest(manifest, None, AuditOptions(cache=tmp_path / "cache"))
+    without = exclude(manifest, found, tmp_path / "clean", inside=True)
+    kept = [row.example_id for row in Manifest(without.manifest).examples()]
+    assert kept == ["synthetic/0000", "synthetic/0001", "synthetic/0004"]
+    keys = {_metadata(manifest, tmp_path, {"synthetic": {"edit": 5}}, {row})["smartedit.key"] for row in range(3)}
+    assert len(keys) == 3
 
 
 def test_crops_inside_are_found_by_a_second_look_and_strangers_are_not(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from smartedit.synthesis.environment import model_revision
 from smartedit.synthesis.export import SyntheticSample, export
 from smartedit.synthesis.funnel import measure_funnel
 from smartedit.synthesis.records import Rejection
-from smartedit.synthesis.run_folder import RunFolder
+from smartedit.synthesis.run_folder import RunFolder, RunFolderError
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,18 @@ def test_the_funnel_adds_up(finished_run: RunFolder) -> None:
     assert levels["score"] - lost["select"] == levels["select"]
     for level in funnel.levels[2:]:
         assert sum(dict(level.by_category).values()) == level.total
+
+
+def test_only_a_set_is_replaced(finished_run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "mine", tmp_path / "file", finished_run.root):
+        with pytest.raises(RunFolderError, match="something else than an exported set"):
+            export(finished_run.root, out)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    export(finished_run.root, tmp_path / "empty")
 
 
 def test_a_new_export_replaces_the_old_one_whole(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from smartedit.config.synthesis import ProposalsConfig
-from smartedit.synthesis.knowledge import KnowledgeError, read_knowledge
+from smartedit.synthesis.knowledge import Clue, KnowledgeError, read_knowledge
 from smartedit.synthesis.propose import propose
 from smartedit.synthesis.records import Rule
 from smartedit.tools.protocols import Operation
@@ -42,6 +42,17 @@ def test_clues_read_as_noun_phrases() -> None:
         assert not clue.text.endswith((".", "?"))
         assert 12 <= len(clue.text) <= 90
         assert not set(clue.things) & set(clue.doubtful)
+
+
+def test_what_the_table_does_not_know_is_not_edited_by_an_invented_clue_either() -> None:
+    config = ProposalsConfig(per_picture=50)
+    extra = {
+        kind: [Clue(text=f"a thing like no other {kind[0]}", things=(kind,))] for kind in ("person", "mirror", "apple")
+    }
+    counts = {"person": 1, "mirror": 1, "apple": 1}
+    candidates, _ = propose("p", counts, read_knowledge(), config, available=None, extra_clues=extra)
+    assert {c.kind for c in candidates} <= {"apple"}
+    assert any(c.clue == "a thing like no other a" for c in candidates)
 
 
 def test_a_clue_is_not_used_beside_a_rival() -> None:
@@ -92,6 +103,11 @@ def test_replacements_are_alike_absent_and_not_withheld(tmp_path: Path) -> None:
         ('[things]\n"../cat" = { group = "a", size = 3 }\n', "a name holds letters"),
         ('[things]\ncat = { group = "a", size = -3 }\n', "things.cat: size is -3"),
         ('[things]\ncat = { group = "a", size = "big" }\n', "things.cat: size is 'big'"),
+        ('[things]\ncat = { group = "a", size = 3, also = "puss" }\n', "things.cat: also is 'puss'; write a list"),
+        ('[things]\ncat = { group = "a", size = 3, withheld = "nothing" }\n', "withheld is 'nothing'"),
+        ("[things]\ncat = 3\n", "things.cat is 3; write a section"),
+        ("things = 3\n", "things are sections"),
+        ('clues = ["what purrs"]\n[things]\ncat = { group = "a", size = 3 }\n', "clue 'what purrs': write"),
     ],
 )
 def test_broken_tables_are_refused_by_name(tmp_path: Path, text: str, problem: str) -> None:
