@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reason_edit.files import write_text
+from reason_edit.files import file_sha256, write_text
 from reason_edit.tables import write_rows
-from smartedit.config.synthesis import SynthesisConfig
+from smartedit.config.synthesis import GrounderConfig, InpainterConfig, SynthesisConfig
 from smartedit.synthesis.environment import environment
 from smartedit.synthesis.exemplars import cut_out_exemplars, exemplars_of_folder
 from smartedit.synthesis.ground import ground
@@ -82,7 +82,7 @@ def prepare(pictures: Path, root: Path, config: SynthesisConfig) -> int:
         raise PictureFolderError(f"{pictures}: there is no such folder of pictures")
     annotated = read_coco(config.pictures.annotations) if config.pictures.annotations else None
     read_knowledge(config.proposals.knowledge)
-    folder.claim(RunSettings(pictures=str(pictures.resolve()), config=config))
+    folder.claim(RunSettings(pictures=str(pictures.resolve()), config=config, inputs=_digests(config)))
     if not (root / "environment.json").is_file():
         write_text(root / "environment.json", json.dumps(environment(), indent=1) + "\n")
     if not (root / "pictures.parquet").is_file():
@@ -100,15 +100,47 @@ def with_absolute_paths(config: SynthesisConfig) -> SynthesisConfig:
     def absolute(path: str | None) -> str | None:
         return None if path is None else str(Path(path).resolve())
 
-    pictures, proposals = config.pictures, config.proposals
+    def local(name: str | None) -> str | None:
+        """A model's folder or file; a hub's name stays one."""
+        return absolute(name) if name is not None and Path(name).exists() else name
+
+    def of_grounder(grounder: GrounderConfig) -> GrounderConfig:
+        return replace(
+            grounder,
+            model=local(grounder.model),
+            model_config=local(grounder.model_config),
+            text_encoder=local(grounder.text_encoder),
+        )
+
+    def of_inpainter(inpainter: InpainterConfig) -> InpainterConfig:
+        return replace(inpainter, model=local(inpainter.model), bank=absolute(inpainter.bank))
+
+    pictures, proposals, scorer, writer = config.pictures, config.proposals, config.scorer, config.writer
     if proposals.knowledge.endswith(".toml"):
         proposals = replace(proposals, knowledge=str(Path(proposals.knowledge).resolve()))
     return replace(
         config,
         pictures=replace(pictures, annotations=absolute(pictures.annotations)),
         proposals=proposals,
-        replacer=replace(config.replacer, bank=absolute(config.replacer.bank)),
+        grounder=of_grounder(config.grounder),
+        segmenter=replace(config.segmenter, model=local(config.segmenter.model)),
+        replacer=of_inpainter(config.replacer),
+        remover=of_inpainter(config.remover),
+        writer=replace(writer, model=local(writer.model), cache=absolute(writer.cache)),
+        scorer=replace(
+            scorer,
+            clip=local(scorer.clip),
+            regrounder=None if scorer.regrounder is None else of_grounder(scorer.regrounder),
+        ),
     )
+
+
+def _digests(config: SynthesisConfig) -> dict[str, str]:
+    """Hashes of what the user may change between two calls: a run is made of one content."""
+    files = {"annotations": config.pictures.annotations}
+    if config.proposals.knowledge.endswith(".toml"):
+        files["knowledge"] = config.proposals.knowledge
+    return {name: file_sha256(Path(path)) for name, path in files.items() if path is not None}
 
 
 def _exemplars(folder: RunFolder, config: SynthesisConfig) -> list[Exemplar]:

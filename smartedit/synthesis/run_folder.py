@@ -8,8 +8,8 @@ RUN/review.html  decisions.json  RUN/set/
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,10 +55,12 @@ class RunSettings:
     Attributes:
         pictures: The folder of pictures, as an absolute path.
         config: The configuration.
+        inputs: Hashes of the annotations and of a knowledge table of the user's own.
     """
 
     pictures: str
     config: SynthesisConfig
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -102,6 +104,8 @@ class RunFolder:
             old, new = (json.loads(fixed.dump_json(s)) for s in (before, settings))
             for tree in (old, new):
                 tree["config"].pop("selection")
+            if not old["inputs"]:
+                del old["inputs"], new["inputs"]  # a run from before they were kept
             if old != new:
                 changed = ", ".join(sorted(_differences(old, new)))
                 raise RunFolderError(f"{self.root}: made with other settings ({changed}); use a new folder or the same")

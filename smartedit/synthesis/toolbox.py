@@ -16,6 +16,7 @@ from smartedit.tools.build import (
     build_clue_writer,
     build_grounder,
     build_inpainter,
+    build_language_model,
     build_scorer,
     build_segmenter,
     build_writer,
@@ -57,6 +58,8 @@ class Toolbox:
         with self._lock:
             # Grounding and segmenting share the segmenter, proposing and scoring may share the grounder.
             shared = {"propose", "ground", "segment", "score"}
+            if self.config.writer.extra_clues and self.config.writer.name == "transformers":
+                shared.add("instruct")  # its model makes the clues of proposing up
             return self._stage_locks["models" if stage in shared else stage]
 
     def _once(self, key: Any, build: Callable[[], Any]) -> Any:
@@ -92,13 +95,19 @@ class Toolbox:
     def writer(self) -> Any:
         """The writer."""
         cache = self._folder.root / "answers"
-        return self._once(self.config.writer, lambda: build_writer(self.config.writer, cache))
+        return self._once(self.config.writer, lambda: build_writer(self.config.writer, cache, self._language_model))
 
     def clue_writer(self) -> ClueWriter | None:
         """What makes further clues up, or None."""
         cache = self._folder.root / "answers"
-        built: ClueWriter | None = self._once("clues", lambda: build_clue_writer(self.config.writer, cache))
+        built: ClueWriter | None = self._once(
+            "clues", lambda: build_clue_writer(self.config.writer, cache, self._language_model)
+        )
         return built
+
+    def _language_model(self) -> Any:
+        """One model for instructions and clues."""
+        return self._once("language model", lambda: build_language_model(self.config.writer))
 
     def scorer(self) -> Any:
         """CLIP, or None."""

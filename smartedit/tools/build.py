@@ -22,6 +22,7 @@ from smartedit.tools.protocols import (
 )
 
 if TYPE_CHECKING:
+    from smartedit.tools.language_models import LanguageModel
     from smartedit.tools.llm_writer import ClueWriter
 
 
@@ -71,12 +72,27 @@ def build_inpainter(config: InpainterConfig, bank: Mapping[str, Sequence[CutOut]
     return inpainter
 
 
-def build_writer(config: WriterConfig, cache: Path) -> InstructionWriter:
+def build_language_model(config: WriterConfig) -> "LanguageModel":
+    """The language model of a writer, for the writer and for what makes clues up.
+
+    Raises:
+        ToolUnavailable: Weights or an endpoint's address are missing.
+    """
+    from smartedit.tools.language_models import build_language_model
+
+    with _in_plain_words("writer", config.model, config.device):
+        return build_language_model(config)
+
+
+def build_writer(
+    config: WriterConfig, cache: Path, language_model: "Callable[[], LanguageModel] | None" = None
+) -> InstructionWriter:
     """The writer of a name.
 
     Args:
         config: The name and its settings.
         cache: Where a language model's answers are kept, unless the configuration names another folder.
+        language_model: Gives the model, where it serves others too; None to build one.
 
     Raises:
         ToolUnavailable: Unknown name, weights missing, or an endpoint's address missing.
@@ -86,12 +102,10 @@ def build_writer(config: WriterConfig, cache: Path) -> InstructionWriter:
 
         return TemplateWriter(config.count)
     if config.name in ("endpoint", "transformers"):
-        from smartedit.tools.language_models import build_language_model
         from smartedit.tools.llm_writer import LanguageModelWriter
 
         folder = Path(config.cache) if config.cache else cache
-        with _in_plain_words("writer", config.model, config.device):
-            model = build_language_model(config)
+        model = build_language_model(config) if language_model is None else language_model()
         return LanguageModelWriter(model, cache=folder, count=config.count, give_up_after=config.give_up_after)
     writer: InstructionWriter = _builder(config.name, {"template": _none, "endpoint": _none, "transformers": _none})(
         config
@@ -99,7 +113,9 @@ def build_writer(config: WriterConfig, cache: Path) -> InstructionWriter:
     return writer
 
 
-def build_clue_writer(config: WriterConfig, cache: Path) -> "ClueWriter | None":
+def build_clue_writer(
+    config: WriterConfig, cache: Path, language_model: "Callable[[], LanguageModel] | None" = None
+) -> "ClueWriter | None":
     """What makes further clues up, if that is wanted.
 
     Raises:
@@ -111,12 +127,10 @@ def build_clue_writer(config: WriterConfig, cache: Path) -> "ClueWriter | None":
         raise ToolUnavailable(
             f"writer.extra_clues needs a language model, endpoint or transformers, not {config.name!r}"
         )
-    from smartedit.tools.language_models import build_language_model
     from smartedit.tools.llm_writer import ClueWriter
 
     folder = Path(config.cache) if config.cache else cache
-    with _in_plain_words("writer", config.model, config.device):
-        model = build_language_model(config)
+    model = build_language_model(config) if language_model is None else language_model()
     return ClueWriter(model, cache=folder, count=config.extra_clues, give_up_after=config.give_up_after)
 
 

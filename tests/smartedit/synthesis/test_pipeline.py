@@ -2,17 +2,22 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from smartedit.synthesis.finish import choose
+from smartedit.synthesis.intake import PictureFolderError
+from smartedit.synthesis.pipeline import prepare, with_absolute_paths
 from smartedit.synthesis.records import Candidate, EditedPair, Grounding, Instructions, QualityScores, Region
 from smartedit.synthesis.run_folder import STAGES, RunFolder, RunFolderError
 from smartedit.synthesis.stage import read_mask, read_rgb
+from smartedit.tools.annotations import AnnotationError
 from smartedit.tools.protocols import Operation
 from tests.smartedit.synthesis.conftest import DrawnSet, run_all
 
@@ -124,6 +129,45 @@ def _done(root: Path, stage: str) -> list[int]:
 def test_other_settings_are_refused_by_name(drawn_set: DrawnSet, finished_run: RunFolder) -> None:
     with pytest.raises(RunFolderError, match=r"config\.rules\.size_ratio"):
         run_all(drawn_set.pictures, finished_run.root, drawn_set.config("rules.size_ratio=2.5"))
+
+
+def test_annotations_that_changed_are_no_resume(drawn_set: DrawnSet, tmp_path: Path) -> None:
+    annotations = tmp_path / "instances.json"
+    shutil.copy(str(drawn_set.config().pictures.annotations), annotations)
+    config = replace(drawn_set.config(), pictures=replace(drawn_set.config().pictures, annotations=str(annotations)))
+    prepare(drawn_set.pictures, tmp_path / "run", config)
+    prepare(drawn_set.pictures, tmp_path / "run", config)
+    annotations.write_text(annotations.read_text() + "\n")
+    with pytest.raises(RunFolderError, match=r"inputs\.annotations"):
+        prepare(drawn_set.pictures, tmp_path / "run", config)
+
+
+def test_a_slip_of_the_pen_does_not_claim_the_folder(drawn_set: DrawnSet, tmp_path: Path) -> None:
+    with pytest.raises(PictureFolderError, match="no such folder"):
+        prepare(tmp_path / "picz", tmp_path / "run", drawn_set.config())
+    missing = replace(drawn_set.config(), pictures=replace(drawn_set.config().pictures, annotations="none.json"))
+    with pytest.raises(AnnotationError):
+        prepare(drawn_set.pictures, tmp_path / "run", missing)
+    assert prepare(drawn_set.pictures, tmp_path / "run", drawn_set.config()) > 0
+
+
+def test_local_models_are_named_for_workers_elsewhere(
+    drawn_set: DrawnSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sam").mkdir()
+    config = drawn_set.config()
+    moved = with_absolute_paths(
+        replace(
+            config,
+            segmenter=replace(config.segmenter, model="sam"),
+            grounder=replace(config.grounder, model="IDEA-Research/grounding-dino-tiny"),
+            writer=replace(config.writer, cache="answers"),
+        )
+    )
+    assert moved.segmenter.model == str(tmp_path / "sam")
+    assert moved.grounder.model == "IDEA-Research/grounding-dino-tiny"
+    assert moved.writer.cache == str(tmp_path / "answers")
 
 
 def test_selection_may_change_without_a_new_run(drawn_set: DrawnSet, tmp_path: Path) -> None:
