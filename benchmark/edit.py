@@ -1,14 +1,12 @@
 """Runs methods over samples: pictures, and a record for every sample, also for those that failed."""
 
-import fcntl
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from PIL import Image, PngImagePlugin
 
@@ -17,7 +15,7 @@ from benchmark.methods.memory import free_memory
 from benchmark.methods.specs import FallibleEditor, Method, MethodError, Privileged, SampleError, Setting, Tag
 from benchmark.records import EditRecord
 from benchmark.runs import Run, RunError
-from reason_edit.files import file_sha256, write_bytes
+from reason_edit.files import file_sha256, sole_holder, write_bytes
 from reason_edit.loading import ImageError, read_image, to_rgb
 from reason_edit.schema import EditSample
 from reason_edit.tables import read_rows, write_rows
@@ -131,17 +129,14 @@ def _part_path(run: Run, label: str, shard: Shard) -> Path:
     return run.folder / "edits" / f"{label}{suffix}.parquet"
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[TextIO]:
-    """Hold a file so that no second process works on the same part; the kernel lets go of it at any kind of end."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"{path.parent}: another process is editing in this run, at the same method; wait, or use another --run"
-            ) from error
-        yield file
+def _lock(path: Path) -> AbstractContextManager[None]:
+    """Hold a file so that no second process works on the same part."""
+    return sole_holder(
+        path,
+        RunError(
+            f"{path.parent}: another process is editing in this run, at the same method; wait, or use another --run"
+        ),
+    )
 
 
 def _edit_method(

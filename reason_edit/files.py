@@ -57,6 +57,22 @@ def _named(error: OSError, path: Path) -> OSError:
     return OSError(error.errno, text, str(path))
 
 
+@contextmanager
+def sole_holder(path: Path, busy: Exception) -> Iterator[None]:
+    """Hold a lock file; the kernel lets go of it at any kind of end.
+
+    Args:
+        path: The lock file; its folder must exist.
+        busy: Raised where another process holds it.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise busy from error
+        yield
+
+
 def sweep_unfinished(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder and below, and none that is being written."""
     for path in folder.rglob(".*.tmp-*"):

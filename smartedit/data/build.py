@@ -1,18 +1,17 @@
 """Building a manifest: every configured source read into a part, and the parts joined into one Parquet file."""
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from reason_edit.files import atomic_path
+from reason_edit.files import atomic_path, sole_holder
 from reason_edit.tables import TableError, read_metadata
 from smartedit.config.loading import load_tree
 from smartedit.config.sources import ManifestConfig
@@ -146,16 +145,11 @@ def _build(
     return BuildReport(manifest=out / MANIFEST, reused=reused, up_to_date=False)
 
 
-@contextmanager
-def _only_build_in(out: Path) -> Iterator[None]:
-    """Keep a second build out of a folder; the lock ends with the process, however it ends."""
+def _only_build_in(out: Path) -> AbstractContextManager[None]:
+    """Keep a second build out of a folder."""
     (out / PARTS).mkdir(parents=True, exist_ok=True)
-    with (out / PARTS / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BuildError(f"{out}: another build is writing there; wait for it or choose another folder") from error
-        yield
+    busy = BuildError(f"{out}: another build is writing there; wait for it or choose another folder")
+    return sole_holder(out / PARTS / "lock", busy)
 
 
 def _manifest_key(prepared: Sequence[Prepared]) -> str:

@@ -137,6 +137,10 @@ def language_loss(logits: Tensor, targets: Tensor, num_labels: float | None = No
     total = cross_entropy(
         logits[:, :-1].flatten(0, 1).float(), shifted.to(logits.device), ignore_index=IGNORED, reduction="sum"
     )
+    return _per_label(total, targets, num_labels)
+
+
+def _per_label(total: Tensor, targets: Tensor, num_labels: float | None) -> Tensor:
     return total / (count_labels(targets).clamp(min=1) if num_labels is None else (num_labels or 1.0))
 
 
@@ -266,7 +270,7 @@ def edit_losses(
     likelihood = cross_entropy(output.logits.float(), expected.to(output.logits.device), reduction="sum")
     denoised = diffusion_loss(output.noise, noised.target[rows], batch.is_edit[rows])
     return Losses(
-        language=likelihood / (max(1, len(expected)) if num_labels is None else (num_labels or 1.0)),
+        language=_per_label(likelihood, targets, num_labels),
         diffusion=denoised * (len(rows) / len(batch.is_edit)),
     )
 

@@ -1,20 +1,19 @@
 """Trains a stage: from a pipeline's folder and a manifest to a pipeline's folder."""
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reason_edit.files import write_text
+from reason_edit.files import sole_holder, write_text
 from smartedit.config.model import ModelConfig
 from smartedit.config.training import StageName, TrainingConfig
 from smartedit.data.manifest import Manifest
@@ -101,73 +100,42 @@ def train(
         return finished
     del newest
     with _only_training_in(run) if accelerator.is_main_process else nullcontext():
-        return _go_on(run, built, checkpoints, accelerator, training, _Words(stage, start, manifest, model), on_step)
+        if accelerator.is_main_process:
+            for left in run.glob(f".{MODEL}.tmp-*"):
+                shutil.rmtree(left)
+            write_text(run / CONFIG, _described(stage, start, manifest, model, training))
+        for part in built.frozen:
+            part.to(accelerator.device)
+        cache = _cache(built, manifest, training)
+        loop = Loop(
+            trainee=built.trainee,
+            training=training,
+            accelerator=accelerator,
+            checkpoints=checkpoints,
+            journal=Journal(
+                run=run,
+                log_every=training.log_every,
+                max_unreadable=training.max_unreadable,
+                writes=accelerator.is_main_process,
+                on_step=on_step,
+            ),
+            cache=cache,
+            validate=_validation(built, run, training, accelerator.is_main_process),
+        )
+        aside = run / f".{MODEL}.tmp-{os.getpid()}"
+        loop.run(aside)
+        if accelerator.is_main_process:
+            shutil.rmtree(finished, ignore_errors=True)
+            aside.rename(finished)
+        accelerator.wait_for_everyone()
+        return finished
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What `config.json` says of a run beside its training settings."""
-
-    stage: StageName
-    start: Path
-    manifest: Path
-    model: ModelConfig
-
-
-def _go_on(
-    run: Path,
-    built: Any,
-    checkpoints: CheckpointFolder,
-    accelerator: Any,
-    training: TrainingConfig,
-    words: _Words,
-    on_step: Callable[[Progress], None] | None,
-) -> Path:
-    """Train from the newest checkpoint to the end."""
-    finished = run / MODEL
-    if accelerator.is_main_process:
-        for left in run.glob(f".{MODEL}.tmp-*"):
-            shutil.rmtree(left)
-        write_text(run / CONFIG, _described(words, training))
-    for part in built.frozen:
-        part.to(accelerator.device)
-    cache = _cache(built, words.manifest, training)
-    loop = Loop(
-        trainee=built.trainee,
-        training=training,
-        accelerator=accelerator,
-        checkpoints=checkpoints,
-        journal=Journal(
-            run=run,
-            log_every=training.log_every,
-            max_unreadable=training.max_unreadable,
-            writes=accelerator.is_main_process,
-            on_step=on_step,
-        ),
-        cache=cache,
-        validate=_validation(built, run, training, accelerator.is_main_process),
-    )
-    aside = run / f".{MODEL}.tmp-{os.getpid()}"
-    loop.run(aside)
-    if accelerator.is_main_process:
-        shutil.rmtree(finished, ignore_errors=True)
-        aside.rename(finished)
-    accelerator.wait_for_everyone()
-    return finished
-
-
-@contextmanager
-def _only_training_in(run: Path) -> Iterator[None]:
-    """Keep a second training out of a run; the lock ends with the process, however it ends."""
+def _only_training_in(run: Path) -> AbstractContextManager[None]:
+    """Keep a second training out of a run."""
     run.mkdir(parents=True, exist_ok=True)
-    with (run / ".train.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BusyRunError(
-                f"{run}: another training is writing there; wait for it or name another --run"
-            ) from error
-        yield
+    busy = BusyRunError(f"{run}: another training is writing there; wait for it or name another --run")
+    return sole_holder(run / ".train.lock", busy)
 
 
 def _identity(
@@ -233,13 +201,13 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _described(words: _Words, training: TrainingConfig) -> str:
+def _described(stage: StageName, start: Path, manifest: Path, model: ModelConfig, training: TrainingConfig) -> str:
     content = {
-        "stage": words.stage.value,
-        "start": str(words.start),
-        "manifest": str(words.manifest),
+        "stage": stage.value,
+        "start": str(start),
+        "manifest": str(manifest),
         "training": asdict(training),
-        "model": asdict(words.model),
+        "model": asdict(model),
     }
     return json.dumps(content, indent=1) + "\n"
 

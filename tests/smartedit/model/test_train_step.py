@@ -66,15 +66,20 @@ def batch(training_setup: TrainingSetup) -> EditBatch:
 
 
 @pytest.fixture(scope="module")
-def step(training_setup: TrainingSetup, batch: EditBatch) -> Step:
-    reference, model = training_setup.reference, training_setup.model
+def draws(training_setup: TrainingSetup) -> Draws:
+    reference = training_setup.reference
     shape = reference.meta["recipe_inputs"]["rand.noise"]["shape"]
-    draws = Draws(
+    return Draws(
         condition=reference["in.random_p"],
         latent_noise=reference.recipe("rand.vae", shape, reference.meta["recipe_inputs"]["rand.vae"]["a"]),
         noise=reference.recipe("rand.noise", shape, reference.meta["recipe_inputs"]["rand.noise"]["a"]),
         timesteps=reference["in.timesteps"],
     )
+
+
+@pytest.fixture(scope="module")
+def step(training_setup: TrainingSetup, batch: EditBatch, draws: Draws) -> Step:
+    model = training_setup.model
     seen: dict[str, Tensor] = {}
 
     def look_in(name, pick):
@@ -193,16 +198,9 @@ def test_gradient_norms(training_setup: TrainingSetup, step: Step) -> None:
 
 @pytest.mark.parametrize("length_groups", [1, 2, 9])
 def test_what_no_loss_reads_can_be_left_out(
-    training_setup: TrainingSetup, batch: EditBatch, step: Step, length_groups: int
+    training_setup: TrainingSetup, batch: EditBatch, draws: Draws, step: Step, length_groups: int
 ) -> None:
-    reference, model = training_setup.reference, training_setup.model
-    shape = reference.meta["recipe_inputs"]["rand.noise"]["shape"]
-    draws = Draws(
-        condition=reference["in.random_p"],
-        latent_noise=reference.recipe("rand.vae", shape, reference.meta["recipe_inputs"]["rand.vae"]["a"]),
-        noise=reference.recipe("rand.noise", shape, reference.meta["recipe_inputs"]["rand.noise"]["a"]),
-        timesteps=reference["in.timesteps"],
-    )
+    model = training_setup.model
     assert 0 < batch.is_edit.sum() < len(batch.is_edit)
     outputs = []
     hook = model.register_forward_hook(lambda _, a, o: outputs.append(o))
