@@ -29,7 +29,7 @@ class SmallPix2PixOptions(Pix2PixOptions):
     """Denoising steps; the preset's."""
     guidance_scale: float = Field(default=1.5, ge=1)
     """Text guidance; the preset's."""
-    image_guidance_scale: float = Field(default=1.3, ge=1)
+    image_guidance_scale: float = Field(default=1.0, ge=1)
     """Image guidance; the preset's."""
     side: int = Field(default=64, ge=8)
     """The trained side."""

@@ -208,6 +208,15 @@ class SchedulerConfig:
     beta_schedule: str = "scaled_linear"
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
+    rescale_betas_zero_snr: bool = False
+    """Whether nothing of the picture is left at the last timestep (S. Lin and others, 2023); not with `epsilon`."""
+
+    def __post_init__(self) -> None:
+        if self.rescale_betas_zero_snr and self.prediction_type == "epsilon":
+            raise ValueError(
+                "scheduler.rescale_betas_zero_snr needs prediction_type v_prediction: at the last timestep there is "
+                "noise alone, and it says nothing of the picture"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -62,6 +62,13 @@ class TrainingConfig:
     """Gradients are clipped to this norm, as released."""
     dropout_rate: float = Field(default=0.05, ge=0, le=1 / 3)
     """Share of rows that lose the text condition, the picture, and both: so much each, as released."""
+    timestep_power: float = Field(default=1.0, gt=0)
+    """Timesteps are drawn as T u^p, u uniform: below 1 noisy pictures, where it is decided what is edited, come more
+    often; 1 is uniform, as released."""
+    last_timestep_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of rows that get the last timestep, which with zero terminal SNR is noise alone; 0 as released."""
+    change_weight: float = Field(default=1.0, ge=1)
+    """How much more an error of the denoiser counts where source and target differ; 1 is Eq. 4."""
     img_tokens_only: bool = False
     """Count the [IMG] tokens only in the language loss, as Eq. 2 is written; released: the whole answer."""
     ema_decay: float = Field(default=0.0, ge=0, lt=1)

@@ -243,4 +243,5 @@ def _schedule(config: SchedulerConfig) -> dict[str, Any]:
         "beta_schedule": config.beta_schedule,
         "num_train_timesteps": config.num_train_timesteps,
         "prediction_type": config.prediction_type,
+        "rescale_betas_zero_snr": config.rescale_betas_zero_snr,
     }

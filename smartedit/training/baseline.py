@@ -152,12 +152,16 @@ class BaselineTrainee:
         """The diffusion loss (Eq. 4 with CLIP's text features)."""
         assert draws is not None
         drop_text, drop_image = dropped_conditions(draws.condition, self.training.dropout_rate)
-        noised = noised_latents(self.pipeline.vae, self.scheduler, batch, draws, seen, drop_image)
+        noised = noised_latents(
+            self.pipeline.vae, self.scheduler, batch, draws, seen, drop_image, self.training.change_weight
+        )
         text = encode_text(self.pipeline.text_encoder, torch.cat([batch.input_ids, self._empty(batch)]))
         text = torch.where(drop_text[:, None, None], text[-1:], text[:-1])
         sample = torch.cat([noised.noisy, noised.condition], dim=1)
         (prediction,) = module(sample, draws.timesteps, text, return_dict=False)
-        return {"diffusion": diffusion_loss(prediction, noised.target, torch.ones_like(draws.condition))}
+        return {
+            "diffusion": diffusion_loss(prediction, noised.target, torch.ones_like(draws.condition), noised.emphasis)
+        }
 
     def _empty(self, batch: PairBatch) -> Tensor:
         return torch.tensor([clip_ids(self.pipeline.tokenizer, "")], device=batch.input_ids.device)

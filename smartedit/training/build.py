@@ -31,6 +31,7 @@ from smartedit.training.captions import CAPTION_PROMPTS, CaptionDataset, caption
 from smartedit.training.dataset import ManifestDataset, RowFormat
 from smartedit.training.decoded_rows import DecodedRows
 from smartedit.training.editing import EditTrainee
+from smartedit.training.losses import Timesteps
 from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters
 from smartedit.training.trainee import Latents, Trainee
 from smartedit.training.visits import LAST
@@ -112,12 +113,14 @@ def _model_of(pipeline: SmartEditPipeline, stage: StageName, model: ModelConfig)
 
 
 def _check_schedule(pipeline: Any, model: ModelConfig) -> None:
-    found, asked = pipeline.scheduler.config.prediction_type, model.scheduler.prediction_type
-    if found != asked:
-        raise StageError(
-            f"--start: its scheduler has prediction_type {found}, model.scheduler.prediction_type is {asked}; a model "
-            "samples as it was trained, so both must be the same"
-        )
+    for name in ("prediction_type", "rescale_betas_zero_snr"):
+        # Schedules of old know no zero terminal SNR.
+        found, asked = pipeline.scheduler.config.get(name, False), getattr(model.scheduler, name)
+        if found != asked:
+            raise StageError(
+                f"--start: its scheduler has {name} {found}, model.scheduler.{name} is {asked}; a model samples as it "
+                "was trained, so both must be the same"
+            )
 
 
 def _halve_frozen(module: nn.Module) -> None:
@@ -214,7 +217,7 @@ def _edit(
         module=smartedit,
         trained=trained,
         rows=rows,
-        latents=latents_of(vae, side, scheduler),
+        latents=latents_of(vae, side, scheduler, training),
         training=training,
     )
 
@@ -249,7 +252,7 @@ def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: Tra
         module=unet,
         trained=dict(unet.named_parameters()),
         rows=PairDataset(DecodedRows(manifest, mixture, DecodingRules(side=side)), pipeline.tokenizer),
-        latents=latents_of(vae, side, scheduler),
+        latents=latents_of(vae, side, scheduler, training),
         training=training,
     )
     return BuiltStage(
@@ -270,7 +273,12 @@ def autoencoder_of(vae: Any) -> Encoder:
     return Encoder(encode=encode, digest=weights_digest([vae]))
 
 
-def latents_of(vae: Any, side: int, scheduler: Any) -> Latents:
+def latents_of(vae: Any, side: int, scheduler: Any, training: TrainingConfig) -> Latents:
     """What is drawn for a row whose pictures have so many pixels a side."""
     small = side // 2 ** (len(vae.config.block_out_channels) - 1)
-    return Latents(shape=(vae.config.latent_channels, small, small), num_timesteps=scheduler.config.num_train_timesteps)
+    timesteps = Timesteps(
+        total=scheduler.config.num_train_timesteps,
+        power=training.timestep_power,
+        last_share=training.last_timestep_share,
+    )
+    return Latents(shape=(vae.config.latent_channels, small, small), timesteps=timesteps)

@@ -68,6 +68,7 @@ class EditTrainee:
             num_labels=num_labels,
             needed_only=True,
             length_groups=self.training.length_groups,
+            change_weight=self.training.change_weight,
         )
         return {"language": losses.language, "diffusion": losses.diffusion}
 

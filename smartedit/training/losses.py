@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy, max_pool2d, mse_loss
 
 from smartedit.model.sequences import IGNORED, Sequences
 from smartedit.model.smartedit import Needed, SmartEdit
@@ -109,19 +109,39 @@ class Losses:
         return self.language + self.diffusion
 
 
-def draw(latent_shape: tuple[int, ...], *, num_timesteps: int, generator: torch.Generator) -> Draws:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timesteps:
+    """Which timesteps are drawn; the defaults are the released code's, all alike.
+
+    Attributes:
+        total: T, those of the noise schedule.
+        power: p; they are drawn as T u^p with u uniform in [0, 1).
+        last_share: Share of rows that get T - 1 instead.
+    """
+
+    total: int
+    power: float = 1.0
+    last_share: float = 0.0
+
+
+def draw(latent_shape: tuple[int, ...], *, timesteps: Timesteps, generator: torch.Generator) -> Draws:
     """Draw what a step needs, in a fixed order.
 
     Args:
         latent_shape: [B, 4, h, w].
-        num_timesteps: Timesteps of the noise schedule.
+        timesteps: Which timesteps.
         generator: On the CPU, so that every device sees the same numbers.
     """
+    rows, total = latent_shape[0], timesteps.total
+    condition = torch.rand(rows, generator=generator)
+    latent_noise = torch.randn(latent_shape, generator=generator)
+    noise = torch.randn(latent_shape, generator=generator)
+    drawn = torch.randint(0, total, (rows,), generator=generator)
+    if timesteps.power != 1:
+        drawn = (((drawn + 0.5) / total) ** timesteps.power * total).long()
+    last = torch.rand(rows, generator=generator) < timesteps.last_share
     return Draws(
-        condition=torch.rand(latent_shape[0], generator=generator),
-        latent_noise=torch.randn(latent_shape, generator=generator),
-        noise=torch.randn(latent_shape, generator=generator),
-        timesteps=torch.randint(0, num_timesteps, (latent_shape[0],), generator=generator),
+        condition=condition, latent_noise=latent_noise, noise=noise, timesteps=drawn.masked_fill(last, total - 1)
     )
 
 
@@ -181,10 +201,41 @@ def rows_to_denoise(is_edit: Tensor) -> Tensor:
     return rows if len(rows) else rows.new_zeros(1)
 
 
-def diffusion_loss(prediction: Tensor, target: Tensor, is_edit: Tensor) -> Tensor:
-    """|| eps - eps_delta ||^2 (Eq. 4), averaged over the whole batch; rows that are no edits count as zeros."""
+def diffusion_loss(prediction: Tensor, target: Tensor, is_edit: Tensor, emphasis: Tensor | None = None) -> Tensor:
+    """|| eps - eps_delta ||^2 (Eq. 4), averaged over the whole batch; rows that are no edits count as zeros.
+
+    Args:
+        prediction: [B, 4, h, w].
+        target: The same.
+        is_edit: [B].
+        emphasis: From `emphasis_on_changes`; None where all errors count alike.
+    """
     weight = is_edit.float().view(-1, 1, 1, 1)
-    return mse_loss(prediction.float() * weight, target.float() * weight)
+    if emphasis is None:
+        return mse_loss(prediction.float() * weight, target.float() * weight)
+    return ((prediction.float() - target.float()).square() * weight * emphasis).mean()
+
+
+CHANGED = 0.35
+"""Mean absolute difference of two latents (in their standard deviations) from which a place counts as changed."""
+
+
+def emphasis_on_changes(source: Tensor, target: Tensor, weight: float) -> Tensor | None:
+    """How much errors count: those where two pictures differ, and those beside, `weight` times the others.
+
+    Args:
+        source: Scaled latents, [B, 4, h, w].
+        target: The same of the edited picture.
+        weight: At least 1.
+
+    Returns:
+        [B, 1, h, w], of mean 1 in each row; None for weight 1.
+    """
+    if weight == 1:
+        return None
+    changed = ((target - source).abs().mean(dim=1, keepdim=True) > CHANGED).float()
+    counted = 1 + (weight - 1) * max_pool2d(changed, 3, stride=1, padding=1)
+    return counted / counted.mean(dim=(1, 2, 3), keepdim=True)
 
 
 def diffusion_target(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -226,6 +277,7 @@ def edit_losses(
     num_labels: float | None = None,
     needed_only: bool = False,
     length_groups: int = 1,
+    change_weight: float = 1.0,
 ) -> Losses:
     """The losses of the stages `joint` and `full`.
 
@@ -242,9 +294,10 @@ def edit_losses(
         needed_only: Score labelled positions and denoise edits only, which gives the same losses for less work; the
             released code scores all positions and multiplies the noise of other rows by zero.
         length_groups: With `needed_only`, as in `Needed`.
+        change_weight: As in `emphasis_on_changes`.
     """
     drop_text, drop_image = dropped_conditions(draws.condition, dropout_rate)
-    noised = noised_latents(vae, scheduler, batch, draws, seen, drop_image)
+    noised = noised_latents(vae, scheduler, batch, draws, seen, drop_image, change_weight)
     features = None if seen is None else seen.image_features
     assert batch.sequences.targets is not None
     targets = img_token_targets(batch.sequences) if img_tokens_only else batch.sequences.targets
@@ -264,11 +317,12 @@ def edit_losses(
     if needed is None:
         return Losses(
             language=language_loss(output.logits, targets, num_labels),
-            diffusion=diffusion_loss(output.noise, noised.target, batch.is_edit),
+            diffusion=diffusion_loss(output.noise, noised.target, batch.is_edit, noised.emphasis),
         )
     rows, expected = needed.denoised, targets.roll(-1, dims=1)[needed.scored]
     likelihood = cross_entropy(output.logits.float(), expected.to(output.logits.device), reduction="sum")
-    denoised = diffusion_loss(output.noise, noised.target[rows], batch.is_edit[rows])
+    chosen = noised.of(rows)
+    denoised = diffusion_loss(output.noise, chosen.target, batch.is_edit[rows], chosen.emphasis)
     return Losses(
         language=_per_label(likelihood, targets, num_labels),
         diffusion=denoised * (len(rows) / len(batch.is_edit)),
@@ -283,16 +337,33 @@ class NoisedLatents:
         noisy: z_t.
         condition: E(x), unscaled, zero where the picture is dropped.
         target: What the denoiser is to predict.
+        emphasis: From `emphasis_on_changes`, [B, 1, h, w].
     """
 
     noisy: Tensor
     condition: Tensor
     target: Tensor
+    emphasis: Tensor | None = None
+
+    def of(self, rows: Tensor) -> "NoisedLatents":
+        """Some rows of it."""
+        return NoisedLatents(
+            noisy=self.noisy[rows],
+            condition=self.condition[rows],
+            target=self.target[rows],
+            emphasis=None if self.emphasis is None else self.emphasis[rows],
+        )
 
 
 @torch.no_grad()
 def noised_latents(
-    vae: Any, scheduler: Any, batch: Pictures, draws: Draws, seen: Seen | None, drop_image: Tensor
+    vae: Any,
+    scheduler: Any,
+    batch: Pictures,
+    draws: Draws,
+    seen: Seen | None,
+    drop_image: Tensor,
+    change_weight: float = 1.0,
 ) -> NoisedLatents:
     """The latents of a step: the edited picture's with noise, and the source's as condition.
 
@@ -303,6 +374,7 @@ def noised_latents(
         draws: The step's randomness.
         seen: What the autoencoder made of the pictures before.
         drop_image: [B], where the condition is dropped.
+        change_weight: As in `emphasis_on_changes`.
     """
     if seen is None:
         # In the autoencoder's own precision, as the cache keeps it.
@@ -313,8 +385,10 @@ def noised_latents(
         source = DiagonalGaussianDistribution(seen.source_moments)
     # The mode of the source and a sample of the target with given noise, as in the released code.
     latents = (target.mean + target.std * draws.latent_noise) * vae.config.scaling_factor
+    condition = source.mode()
     return NoisedLatents(
         noisy=scheduler.add_noise(latents, draws.noise, draws.timesteps),
-        condition=source.mode().masked_fill(drop_image.view(-1, 1, 1, 1), 0),
+        condition=condition.masked_fill(drop_image.view(-1, 1, 1, 1), 0),
         target=diffusion_target(scheduler, latents, draws.noise, draws.timesteps),
+        emphasis=emphasis_on_changes(condition * vae.config.scaling_factor, latents, change_weight),
     )

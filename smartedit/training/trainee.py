@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from smartedit.training.losses import Draws
+from smartedit.training.losses import Draws, Timesteps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,11 +16,11 @@ class Latents:
 
     Attributes:
         shape: [channels, h, w] of a latent.
-        num_timesteps: Timesteps of the schedule.
+        timesteps: Which timesteps of the schedule.
     """
 
     shape: tuple[int, int, int]
-    num_timesteps: int
+    timesteps: Timesteps
 
 
 class RowDataset(Protocol):

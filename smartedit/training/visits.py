@@ -119,7 +119,7 @@ class VisitDataset(Dataset[Visited]):
 
     def _draws(self, positions: Sequence[int], latents: Latents) -> Draws:
         generators = torch_generators([seed_from("training", self.seed, position) for position in positions])
-        rows = [draw((1, *latents.shape), num_timesteps=latents.num_timesteps, generator=g) for g in generators]
+        rows = [draw((1, *latents.shape), timesteps=latents.timesteps, generator=g) for g in generators]
         return Draws(
             condition=torch.cat([row.condition for row in rows]),
             latent_noise=torch.cat([row.latent_noise for row in rows]),

@@ -18,10 +18,10 @@ from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, 
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
 from smartedit.miniature.fit.crawl import write_crawl
-from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, fit_denoiser, fit_denoiser_on
+from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, both, fit_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.language import Talk, fit_language
 from smartedit.miniature.fit.looks import draw_looks
-from smartedit.miniature.fit.pairs import Pairs, draw_pairs
+from smartedit.miniature.fit.pairs import Pairs, draw_pairs, turned
 from smartedit.miniature.fit.perceptual import fit_perceptual
 from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
 from smartedit.miniature.fit.recipe import Recipe
@@ -145,21 +145,26 @@ def _see_and_edit(
     rows = replace(rows, latents=_latents(vae, pairs, work / "latents.pt"))
     fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=plan.steps)
     on_part("denoiser, on")
-    on = work / "denoiser-on"
+    on, more = work / "denoiser-on", work / "denoiser-more"
     fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.shrunk_from)
-    for scenes, plan, name, begin in (
-        (recipe.shrunk_scenes, recipe.denoiser_on, "denoiser-on", states),
-        (recipe.more_scenes, recipe.denoiser_more, "denoiser-more", on),
-    ):
-        on_part(f"{name} on shrunk pictures")
-        shrunk = _shrunk(work, config, recipe, scenes, processes)
-        rows = EditLatents(
-            latents=_latents(vae, shrunk, work / f"latents-shrunk-{scenes}.pt"),
-            before=shrunk.before,
-            after=shrunk.after,
-            ids=clip_ids(words, shrunk.instructions, config.qformer.num_queries),
-        )
-        finished = fit_denoiser_on(rows, config, scaling, plan, work / name, start=begin, until=plan.steps)
+
+    def rows_of(pairs: Pairs, name: str) -> EditLatents:
+        latents = _latents(vae, pairs, work / f"latents-{name}.pt")
+        ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
+        return EditLatents(latents=latents, before=pairs.before, after=pairs.after, ids=ids)
+
+    on_part("denoiser, on shrunk pictures")
+    rows = rows_of(_shrunk(work, config, recipe, recipe.shrunk_scenes, processes), f"shrunk-{recipe.shrunk_scenes}")
+    fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.denoiser_on.steps)
+    on_part("denoiser, on more of them")
+    shrunk, name = _shrunk(work, config, recipe, recipe.more_scenes, processes), f"shrunk-{recipe.more_scenes}"
+    rows = rows_of(shrunk, name)
+    plan = recipe.denoiser_more
+    fit_denoiser_on(rows, config, scaling, plan, more, start=on, until=plan.steps)
+    on_part("denoiser, in a looking-glass too")
+    rows = both(rows, rows_of(turned(shrunk), f"{name}-turned"))
+    plan = recipe.denoiser_last
+    finished = fit_denoiser_on(rows, config, scaling, plan, work / "denoiser-last", start=more, until=plan.steps)
     return sharp, finished
 
 

@@ -10,7 +10,6 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from smartedit.config.model import ModelConfig
 from smartedit.miniature.fit.muon import MuonWithAdamW
@@ -18,15 +17,24 @@ from smartedit.miniature.fit.pairs import batches
 from smartedit.miniature.fit.schedule import Journal, Plan, cosine, read_state, save_state
 from smartedit.model.build import build_text_encoder, build_training_scheduler, build_unet
 from smartedit.model.text import empty_text_ids
-from smartedit.training.losses import diffusion_target, draw, dropped_conditions
+from smartedit.training.losses import (
+    Timesteps,
+    diffusion_loss,
+    diffusion_target,
+    draw,
+    dropped_conditions,
+    emphasis_on_changes,
+)
 
 EMA_DECAY = 0.999
 CHANGE_WEIGHT = 4.0
 """How much more an error counts where the pair differs: there is little of it, and all that is to be learned."""
-CHANGED = 0.35
-"""Mean absolute difference of two latents (in their standard deviations) from which a place counts as changed."""
 TIME_POWER = 0.6
 """Timesteps are drawn as T u^0.6: what is edited is decided while there is much noise."""
+LAST_SHARE = 0.5
+"""Share of rows that are noised to the end, so that nothing but the order and the source can say what is edited. Where
+a little of the finished picture shines through, as without zero terminal SNR, a denoiser learns to look there first,
+and takes the noise that sampling begins with for such a glimpse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +52,17 @@ class EditLatents:
     before: NDArray[np.int64]
     after: NDArray[np.int64]
     ids: Tensor
+
+
+def both(one: EditLatents, other: EditLatents) -> EditLatents:
+    """The pairs of two sets."""
+    offset = len(one.latents)
+    return EditLatents(
+        latents=torch.cat([one.latents, other.latents]),
+        before=np.concatenate([one.before, offset + other.before]),
+        after=np.concatenate([one.after, offset + other.after]),
+        ids=torch.cat([one.ids, other.ids]),
+    )
 
 
 class TextToEdit(nn.Module):
@@ -184,15 +203,12 @@ def _step_loss(
 ) -> Tensor:
     source = rows.latents[rows.before[chosen]].float()
     target = rows.latents[rows.after[chosen]].float() * scaling
-    total = scheduler.config.num_train_timesteps
-    draws = draw(tuple(target.shape), num_timesteps=total, generator=torch.Generator().manual_seed(seed))
-    timesteps = (((draws.timesteps + 0.5) / total) ** TIME_POWER * total).long()
+    chosen_from = Timesteps(total=scheduler.config.num_train_timesteps, power=TIME_POWER, last_share=LAST_SHARE)
+    draws = draw(tuple(target.shape), timesteps=chosen_from, generator=torch.Generator().manual_seed(seed))
     drop_text, drop_image = dropped_conditions(draws.condition)
     ids = torch.where(drop_text[:, None], empty, rows.ids[chosen])
-    noisy = scheduler.add_noise(target, draws.noise, timesteps)
-    predicted = model(noisy, source.masked_fill(drop_image.view(-1, 1, 1, 1), 0), timesteps, ids)
-    changed = ((target - source * scaling).abs().mean(dim=1, keepdim=True) > CHANGED).float()
-    weight = 1 + (CHANGE_WEIGHT - 1) * max_pool2d(changed, 3, stride=1, padding=1)
-    error = (predicted - diffusion_target(scheduler, target, draws.noise, timesteps)).square()
-    loss: Tensor = (error * weight).mean() / weight.mean()
-    return loss
+    noisy = scheduler.add_noise(target, draws.noise, draws.timesteps)
+    predicted = model(noisy, source.masked_fill(drop_image.view(-1, 1, 1, 1), 0), draws.timesteps, ids)
+    expected = diffusion_target(scheduler, target, draws.noise, draws.timesteps)
+    emphasis = emphasis_on_changes(source * scaling, target, CHANGE_WEIGHT)
+    return diffusion_loss(predicted, expected, torch.ones(len(chosen)), emphasis)

@@ -1,6 +1,7 @@
 """Drawn editing pairs for the denoiser's first training: a scene, variants of it, and instructions between them."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -111,6 +112,19 @@ def read_pairs(folder: Path, shards: Sequence[int], scenes: int) -> Pairs:
         before=np.array([r[0] for r in rows]),
         after=np.array([r[1] for r in rows]),
         instructions=[r[2] for r in rows],
+    )
+
+
+def turned(pairs: Pairs) -> Pairs:
+    """The same pairs in a looking-glass: left is right."""
+    other = {"left": "right", "right": "left"}
+    return Pairs(
+        pictures=np.ascontiguousarray(pairs.pictures[:, :, ::-1]),
+        before=pairs.before,
+        after=pairs.after,
+        instructions=[
+            re.sub(r"\b(left|right)\b", lambda found: other[found[0]], order) for order in pairs.instructions
+        ],
     )
 
 

@@ -12,7 +12,7 @@ from reason_edit.schema import Category
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.chain import fit_miniature
-from smartedit.miniature.fit.pairs import draw_pairs, scene_pairs
+from smartedit.miniature.fit.pairs import draw_pairs, scene_pairs, turned
 from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.schedule import Journal, Plan
 from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
@@ -49,6 +49,7 @@ RECIPE = Recipe(
     shrunk_scenes=6,
     denoiser_more=plan(2),
     more_scenes=8,
+    denoiser_last=plan(2),
     text_steps=2,
     perceptual=plan(),
     picture_alignment=plan(),
@@ -112,6 +113,15 @@ def test_pairs_hold_no_clue_and_no_held_out_combination() -> None:
             texts.append(pair.instruction.lower())
     texts += [text.lower() for text in [*captions(stock, 60), *(o for k in range(20) for o in orders(stock, k))]]
     assert not [clue.text for clue in clues() if any(clue.text.lower() in text for text in texts)]
+
+
+def test_a_looking_glass_turns_pictures_and_words(tmp_path: Path) -> None:
+    pairs = draw_pairs(tmp_path, scenes=20, size=32, seed=3)
+    glass = turned(pairs)
+    assert np.array_equal(glass.pictures[:, :, 0], pairs.pictures[:, :, -1])
+    sides = [(a, b) for a, b in zip(pairs.instructions, glass.instructions, strict=True) if a != b]
+    assert sides and all(("left" in a) == ("right" in b) for a, b in sides)
+    assert turned(glass).instructions == pairs.instructions
 
 
 def test_orders_are_given_clues_that_are_not_held_out_and_only_for_plain_kinds() -> None:

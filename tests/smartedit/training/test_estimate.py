@@ -14,7 +14,7 @@ from smartedit.model.build import build_model, build_training_scheduler, build_v
 from smartedit.model.sequences import IMAGE_PATCH, Sequences
 from smartedit.model.smartedit import SmartEdit
 from smartedit.training.estimate import MemoryEstimate, estimate, format_estimate
-from smartedit.training.losses import EditBatch, Losses, draw, edit_losses
+from smartedit.training.losses import EditBatch, Losses, Timesteps, draw, edit_losses
 from smartedit.training.memory_lines import FSDP_LAYERS, Moment, Sharding
 from smartedit.training.stages import PARAMETER_GROUPS, STAGES
 from tests.tiny import TINY
@@ -60,7 +60,7 @@ def losses_of(model: SmartEdit, vae: AutoencoderKL, config: ModelConfig, length:
         is_edit=torch.ones(ROWS),
     )
     small = side // 2 ** (len(config.vae.block_channels) - 1)
-    draws = draw((ROWS, 4, small, small), num_timesteps=1000, generator=torch.Generator().manual_seed(1))
+    draws = draw((ROWS, 4, small, small), timesteps=Timesteps(total=1000), generator=torch.Generator().manual_seed(1))
     return edit_losses(model, vae, build_training_scheduler(config.scheduler), batch, draws, needed_only=True)
 
 

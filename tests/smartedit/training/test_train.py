@@ -138,6 +138,38 @@ def test_velocity_is_predicted_where_the_schedule_says_so(run_stage: TinyStages,
     assert metrics(tmp_path / "velocity")[0]["diffusion"] != metrics(tmp_path / "noise")[0]["diffusion"]
 
 
+def test_a_schedule_that_ends_in_noise_alone(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
+    settings = ["model.scheduler.prediction_type=v_prediction", "model.scheduler.rescale_betas_zero_snr=true"]
+    model = load_model_config(TINY, [*MODEL, *settings])
+    pipeline = SmartEditPipeline.from_pretrained(start)
+    velocity = {**pipeline.scheduler.config, "prediction_type": "v_prediction"}
+    for name, zero in (("leak", False), ("start", True)):
+        config = {**velocity, "rescale_betas_zero_snr": zero}
+        pipeline.register_modules(scheduler=EulerAncestralDiscreteScheduler.from_config(config))
+        pipeline.save_pretrained(tmp_path / name)
+    with pytest.raises(StageError, match="rescale_betas_zero_snr False"):
+        run_stage("joint", tmp_path / "mixed", model=model, start=tmp_path / "leak")
+    last = "training.last_timestep_share=1"
+    made = run_stage("joint", tmp_path / "last", last, model=model, start=tmp_path / "start")
+    edited = SmartEditPipeline.from_pretrained(made)(Image.new("RGB", (64, 64), "red"), "make it blue").images[0]
+    assert np.asarray(edited).std() >= 0
+    run_stage("joint", tmp_path / "any", model=model, start=tmp_path / "start")
+    assert metrics(tmp_path / "last")[0]["diffusion"] != metrics(tmp_path / "any")[0]["diffusion"]
+
+
+def test_errors_where_pictures_differ_can_count_more(
+    run_stage: TinyStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tiny autoencoder is not trained: its latents differ by what is drawn from them.
+    monkeypatch.setattr("smartedit.training.losses.CHANGED", 0.15)
+    for stage in ("full", "baseline"):
+        run_stage(stage, tmp_path / stage / "alike", "training.steps=1")
+        run_stage(stage, tmp_path / stage / "more", "training.steps=1", "training.change_weight=4")
+        alike, more = (metrics(tmp_path / stage / name)[0]["diffusion"] for name in ("alike", "more"))
+        assert more != alike
+        assert more == pytest.approx(alike, rel=0.5)
+
+
 def test_the_average_is_what_is_saved(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
     still = run_stage("joint", tmp_path / "still", "training.ema_decay=0.999999")
     moved = run_stage("joint", tmp_path / "moved")
