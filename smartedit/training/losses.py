@@ -321,8 +321,8 @@ def edit_losses(
         )
     rows, expected = needed.denoised, targets.roll(-1, dims=1)[needed.scored]
     likelihood = cross_entropy(output.logits.float(), expected.to(output.logits.device), reduction="sum")
-    chosen = noised.of(rows)
-    denoised = diffusion_loss(output.noise, chosen.target, batch.is_edit[rows], chosen.emphasis)
+    emphasis = None if noised.emphasis is None else noised.emphasis[rows]
+    denoised = diffusion_loss(output.noise, noised.target[rows], batch.is_edit[rows], emphasis)
     return Losses(
         language=_per_label(likelihood, targets, num_labels),
         diffusion=denoised * (len(rows) / len(batch.is_edit)),
@@ -344,15 +344,6 @@ class NoisedLatents:
     condition: Tensor
     target: Tensor
     emphasis: Tensor | None = None
-
-    def of(self, rows: Tensor) -> "NoisedLatents":
-        """Some rows of it."""
-        return NoisedLatents(
-            noisy=self.noisy[rows],
-            condition=self.condition[rows],
-            target=self.target[rows],
-            emphasis=None if self.emphasis is None else self.emphasis[rows],
-        )
 
 
 @torch.no_grad()
