@@ -100,13 +100,14 @@ class RoundTripOptions:
     subfolder: str | None = None
     """Where the autoencoder lies inside it; `vae` of a pipeline's folder is found by itself."""
     side: int | None = Field(default=None, ge=8)
-    """Squash to this square first, as a 256-pixel editor would; None keeps the size, cut to a multiple of 8."""
+    """Squash to this square first, as a 256-pixel editor would; None keeps the size, cut to a multiple of 8, and is no
+    ceiling for an editor that shrinks pictures."""
     revision: str | None = None
     """Revision of a hub id."""
 
 
 class VaeRoundTrip:
-    """Encodes and decodes: the ceiling of every editor that works in this autoencoder's latent space."""
+    """Encodes and decodes: the ceiling of an editor that works in this autoencoder's latent space, at its `side`."""
 
     def __init__(self, options: RoundTripOptions, device: str) -> None:
         """Load the autoencoder.

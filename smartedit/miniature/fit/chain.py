@@ -21,7 +21,7 @@ from smartedit.miniature.fit.crawl import write_crawl
 from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, both, fit_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.language import Talk, fit_language
 from smartedit.miniature.fit.looks import draw_looks
-from smartedit.miniature.fit.pairs import Pairs, draw_pairs, turned
+from smartedit.miniature.fit.pairs import Pairs, draw_pairs, thinned, turned
 from smartedit.miniature.fit.perceptual import fit_perceptual
 from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
 from smartedit.miniature.fit.recipe import Recipe
@@ -162,7 +162,8 @@ def _see_and_edit(
     plan = recipe.denoiser_more
     fit_denoiser_on(rows, config, scaling, plan, more, start=on, until=plan.steps)
     on_part("denoiser, in a looking-glass too")
-    rows = both(rows, rows_of(turned(shrunk), f"{name}-turned"))
+    few = thinned(shrunk, recipe.plain_share, seed=recipe.seed)
+    rows = both(rows_of(few, name), rows_of(turned(few), f"{name}-turned"))
     plan = recipe.denoiser_last
     finished = fit_denoiser_on(rows, config, scaling, plan, work / "denoiser-last", start=more, until=plan.steps)
     return sharp, finished

@@ -16,7 +16,7 @@ from reason_edit.schema import PAPER_CATEGORIES, Category
 from smartedit.miniature.cases import SCENES
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.expressions import references
-from smartedit.miniature.kinds import KINDS, with_article
+from smartedit.miniature.kinds import COLORS, KINDS, with_article
 from smartedit.miniature.knowledge import is_held_out
 from smartedit.miniature.layout import NoRoom, pick_color, stands_free
 from smartedit.miniature.referring import Reference
@@ -36,6 +36,10 @@ REPLACE = (
 )
 REMOVE = ("remove {it}", "take {it} away", "delete {it}")
 RECOLOR = ("make {it} {color}", "change the color of {it} to {color}", "color {it} {color}")
+_KIND_ALONE = re.compile(
+    rf"\bthe (?:{'|'.join(KINDS)})(?: (?:to|into|for|with|away)\b| (?:{'|'.join(COLORS)})\.?$|\.?$)"
+)
+"""A kind between its article and what follows a thing in the templates above."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +129,29 @@ def turned(pairs: Pairs) -> Pairs:
         instructions=[
             re.sub(r"\b(left|right)\b", lambda found: other[found[0]], order) for order in pairs.instructions
         ],
+    )
+
+
+def names_kind_alone(order: str) -> bool:
+    """Whether an order names its thing by kind alone ("remove the red apple" and "remove the left apple" do not)."""
+    return _KIND_ALONE.search(order) is not None
+
+
+def thinned(pairs: Pairs, share: float, *, seed: int) -> Pairs:
+    """The same pictures with only so many of the pairs whose orders name a thing by kind alone: they are learned soon.
+
+    Args:
+        pairs: The pairs.
+        share: Of such pairs that stay, from 0 to 1.
+        seed: Another seed keeps others.
+    """
+    stays = np.random.default_rng([seed, len(pairs.instructions)]).random(len(pairs.instructions)) < share
+    stays |= [not names_kind_alone(order) for order in pairs.instructions]
+    return Pairs(
+        pictures=pairs.pictures,
+        before=pairs.before[stays],
+        after=pairs.after[stays],
+        instructions=[pairs.instructions[k] for k in np.flatnonzero(stays)],
     )
 
 

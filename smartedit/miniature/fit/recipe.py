@@ -33,6 +33,7 @@ class Recipe:
         denoiser_more: Of the UNet alone, once more, on many more such pairs, so that hardly one comes twice.
         more_scenes: Their scenes, those of `shrunk_scenes` among them; the alignment behind pictures reads them too.
         denoiser_last: Of the UNet alone, at last, on those pairs and what a looking-glass shows of them.
+        plain_share: Of those pairs whose orders name a thing by kind alone, how many it is trained on.
         text_steps: Steps after which the text encoder is frozen.
         perceptual: Of LPIPS' backbone.
         picture_alignment: Of [IMG] tokens, LoRA and QFormer between `joint` and `full`.
@@ -63,8 +64,9 @@ class Recipe:
     shrunk_from: int = 4500
     shrunk_scenes: int = 8000
     denoiser_more: Plan = Plan(steps=9000, batch_size=32, learning_rate=8e-4, seed=6, save_every=250)
-    more_scenes: int = 54_000
-    denoiser_last: Plan = Plan(steps=6800, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
+    more_scenes: int = 62_000
+    denoiser_last: Plan = Plan(steps=13_700, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
+    plain_share: float = 0.5
     text_steps: int = 3500
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
     picture_alignment: Plan = Plan(steps=4400, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)

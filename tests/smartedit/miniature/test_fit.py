@@ -12,7 +12,7 @@ from reason_edit.schema import Category
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.chain import fit_miniature
-from smartedit.miniature.fit.pairs import draw_pairs, scene_pairs, turned
+from smartedit.miniature.fit.pairs import draw_pairs, names_kind_alone, scene_pairs, thinned, turned
 from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.schedule import Journal, Plan
 from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
@@ -122,6 +122,24 @@ def test_a_looking_glass_turns_pictures_and_words(tmp_path: Path) -> None:
     sides = [(a, b) for a, b in zip(pairs.instructions, glass.instructions, strict=True) if a != b]
     assert sides and all(("left" in a) == ("right" in b) for a, b in sides)
     assert turned(glass).instructions == pairs.instructions
+
+
+def test_orders_that_name_a_kind_alone_are_told_from_those_that_point_at_one_of_several() -> None:
+    alone = ["Take the scissors away.", "make the apple green", "Swap the orange for a red cup."]
+    pointing = ["Remove the red apple.", "make the left apple green", "Swap the orange animal for a cup."]
+    pointing += ["take the cat in the mirror away", "turn the second orange from the left into a dog"]
+    assert all(map(names_kind_alone, alone)) and not any(map(names_kind_alone, pointing))
+
+
+def test_thinned_pairs_lose_only_orders_that_name_a_kind_alone(tmp_path: Path) -> None:
+    pairs = draw_pairs(tmp_path, scenes=60, size=32, seed=3)
+    few = thinned(pairs, 0.5, seed=0)
+    alone, kept = (sum(map(names_kind_alone, p.instructions)) for p in (pairs, few))
+    assert 0.3 * alone < kept < 0.7 * alone
+    assert len(pairs.instructions) - len(few.instructions) == alone - kept
+    rows = {(b, a, o) for b, a, o in zip(pairs.before, pairs.after, pairs.instructions, strict=True)}
+    assert all(row in rows for row in zip(few.before, few.after, few.instructions, strict=True))
+    assert thinned(pairs, 1.0, seed=0).instructions == pairs.instructions
 
 
 def test_orders_are_given_clues_that_are_not_held_out_and_only_for_plain_kinds() -> None:

@@ -1,31 +1,16 @@
 """The curves of a run: in TensorBoard's files where it is installed, and said where it is not."""
 
 import importlib.util
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from smartedit.training.journal import Journal
 from tests.smartedit.training.conftest import metrics
 
-
-class Board:
-    """Stands in for TensorBoard's writer, which the tests do not ask for."""
-
-    def __init__(self, folder: str, purge_step: int) -> None:
-        self.folder, self.purge_step = folder, purge_step
-        self.waiting: list[tuple[str, float, int]] = []
-        self.written: list[tuple[str, float, int]] = []
-
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        self.waiting.append((name, value, step))
-
-    def flush(self) -> None:
-        self.written += self.waiting
-        self.waiting = []
+FIND = importlib.util.find_spec
 
 
 def journal(run: Path, **changes: Any) -> Journal:
@@ -33,36 +18,44 @@ def journal(run: Path, **changes: Any) -> Journal:
     return Journal(**{**settings, **changes})
 
 
-def installed(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> list[Board]:
-    boards: list[Board] = []
-
-    def make(*args: Any, **kwargs: Any) -> Board:
-        boards.append(Board(*args, **kwargs))
-        return boards[-1]
-
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: (is_there or None) if name == "tensorboard" else found(name)
-    )
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=make))  # type: ignore[arg-type]
-    return boards
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows of a run."""
+    shown = EventAccumulator(str(run / "tensorboard"), purge_orphaned_data=True)
+    shown.Reload()
+    return {name: [(e.step, e.value) for e in shown.Scalars(name)] for name in shown.Tags()["scalars"]}
 
 
-def test_curves_are_in_both_files_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    boards = installed(monkeypatch, is_there=True)
+def test_curves_are_in_both_files_at_once(tmp_path: Path) -> None:
     ours = journal(tmp_path)
     ours.resume(4, None)
     for step, loss in ((5, 3.0), (6, 1.0)):
         ours.record(step, 6, {"loss": loss})
-    assert [(board.folder, board.purge_step) for board in boards] == [(str(tmp_path / "tensorboard"), 5)]
-    assert boards[0].written == [("loss", 2.0, 6)]
+    assert curves(tmp_path) == {"loss": [(6, 2.0)]}
     assert metrics(tmp_path) == [{"step": 6, "loss": 2.0, "unreadable": 0}]
+
+
+def test_steps_that_are_made_again_take_the_place_of_the_first_ones(tmp_path: Path) -> None:
+    killed = journal(tmp_path, log_every=1)
+    killed.resume(0, None)
+    for step, loss in ((1, 4.0), (2, 3.0), (3, 2.0)):
+        killed.record(step, 4, {"loss": loss})
+    again = journal(tmp_path, log_every=1)
+    again.resume(1, None)
+    for step, loss in ((2, 3.5), (3, 2.5)):
+        again.record(step, 4, {"loss": loss})
+    expected = [(1, 4.0), (2, 3.5), (3, 2.5)]
+    assert curves(tmp_path) == {"loss": expected}
+    assert [(line["step"], line["loss"]) for line in metrics(tmp_path)] == expected
+
+
+def without_tensorboard(name: str) -> Any:
+    return None if name == "tensorboard" else FIND(name)
 
 
 def test_it_is_said_where_there_is_no_tensorboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert not installed(monkeypatch, is_there=False)
+    monkeypatch.setattr(importlib.util, "find_spec", without_tensorboard)
     journal(tmp_path).resume(0, None)
     assert "extra: tensorboard" in caplog.text and "metrics.jsonl only" in caplog.text
     caplog.clear()
