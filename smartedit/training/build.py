@@ -1,6 +1,7 @@
 """Builds what a stage trains from a pipeline's folder and a manifest."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ from smartedit.training.losses import Timesteps
 from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters
 from smartedit.training.trainee import Latents, Trainee
 from smartedit.training.visits import LAST
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,6 +279,14 @@ def autoencoder_of(vae: Any) -> Encoder:
 def latents_of(vae: Any, side: int, scheduler: Any, training: TrainingConfig) -> Latents:
     """What is drawn for a row whose pictures have so many pixels a side."""
     small = side // 2 ** (len(vae.config.block_out_channels) - 1)
+    if training.last_timestep_share and not scheduler.config.rescale_betas_zero_snr:
+        logger.warning(
+            "training.last_timestep_share=%g, but with this noise schedule %.1f %% of the finished picture's amplitude "
+            "is left at the last timestep, which sampling does not begin with; model.scheduler.rescale_betas_zero_snr "
+            "leaves noise alone",
+            training.last_timestep_share,
+            100 * float(scheduler.alphas_cumprod[-1]) ** 0.5,
+        )
     timesteps = Timesteps(
         total=scheduler.config.num_train_timesteps,
         power=training.timestep_power,

@@ -138,7 +138,9 @@ def test_velocity_is_predicted_where_the_schedule_says_so(run_stage: TinyStages,
     assert metrics(tmp_path / "velocity")[0]["diffusion"] != metrics(tmp_path / "noise")[0]["diffusion"]
 
 
-def test_a_schedule_that_ends_in_noise_alone(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
+def test_a_schedule_that_ends_in_noise_alone(
+    run_stage: TinyStages, tmp_path: Path, start: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = ["model.scheduler.prediction_type=v_prediction", "model.scheduler.rescale_betas_zero_snr=true"]
     model = load_model_config(TINY, [*MODEL, *settings])
     pipeline = SmartEditPipeline.from_pretrained(start)
@@ -148,7 +150,7 @@ def test_a_schedule_that_ends_in_noise_alone(run_stage: TinyStages, tmp_path: Pa
         pipeline.register_modules(scheduler=EulerAncestralDiscreteScheduler.from_config(config))
         pipeline.save_pretrained(tmp_path / name)
     with pytest.raises(StageError, match="rescale_betas_zero_snr False"):
-        run_stage("joint", tmp_path / "mixed", model=model, start=tmp_path / "leak")
+        run_stage("joint", tmp_path / "mixed", model=model, start=(leak := tmp_path / "leak"))
     last = "training.last_timestep_share=1"
     made = run_stage("joint", tmp_path / "last", last, model=model, start=tmp_path / "start")
     trained = SmartEditPipeline.from_pretrained(made)
@@ -157,6 +159,9 @@ def test_a_schedule_that_ends_in_noise_alone(run_stage: TinyStages, tmp_path: Pa
     assert trained(Image.new("RGB", (64, 64), "red"), "make it blue").images[0].size == (64, 64)
     run_stage("joint", tmp_path / "any", model=model, start=tmp_path / "start")
     assert metrics(tmp_path / "last")[0]["diffusion"] != metrics(tmp_path / "any")[0]["diffusion"]
+    assert "amplitude" not in caplog.text
+    run_stage("joint", tmp_path / "leaks", last, model=load_model_config(TINY, [*MODEL, settings[0]]), start=leak)
+    assert "6.8 % of the finished picture's amplitude is left" in caplog.text
 
 
 def test_errors_where_pictures_differ_can_count_more(
