@@ -65,7 +65,7 @@ class Recipe:
     shrunk_scenes: int = 8000
     denoiser_more: Plan = Plan(steps=9000, batch_size=32, learning_rate=8e-4, seed=6, save_every=250)
     more_scenes: int = 62_000
-    denoiser_last: Plan = Plan(steps=13_700, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
+    denoiser_last: Plan = Plan(steps=13_300, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
     plain_share: float = 0.5
     text_steps: int = 3500
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
