@@ -26,7 +26,8 @@ DECODED_NOISE = 0.08
 
 def signed(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 [B, side, side, 3] as float32 [B, 3, side, side] in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    # torch takes no view in a looking-glass; a batch is copied for it, and nothing that lies in order already.
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def fit_autoencoder(

@@ -126,15 +126,17 @@ def _see_and_edit(
     on_part: Callable[[str], None],
 ) -> tuple[Any, TextToEdit]:
     """Autoencoder and denoiser; the denoiser begins on latents of the half-trained autoencoder, as on two cores."""
+
+    def rows_of(pairs: Pairs, latents: Tensor) -> EditLatents:
+        ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
+        return EditLatents(latents=latents, before=pairs.before, after=pairs.after, ids=ids)
+
     seventh = len(pairs.pictures) // 7
     early = fit_autoencoder(pairs.pictures[:seventh], config.vae, recipe.autoencoder, work / "vae-early")
-    ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
     scaling = early.config.scaling_factor
     on_part("denoiser, first steps")
     plan, states = recipe.denoiser, work / "denoiser"
-    rows = EditLatents(
-        latents=_latents(early, pairs, work / "latents-early.pt"), before=pairs.before, after=pairs.after, ids=ids
-    )
+    rows = rows_of(pairs, _latents(early, pairs, work / "latents-early.pt"))
     fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=recipe.early_steps)
     on_part("autoencoder, second part")
     others = pairs.pictures[seventh : 4 * seventh]
@@ -147,23 +149,19 @@ def _see_and_edit(
     on_part("denoiser, on")
     on, more = work / "denoiser-on", work / "denoiser-more"
     fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.shrunk_from)
-
-    def rows_of(pairs: Pairs, name: str) -> EditLatents:
-        latents = _latents(vae, pairs, work / f"latents-{name}.pt")
-        ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
-        return EditLatents(latents=latents, before=pairs.before, after=pairs.after, ids=ids)
-
     on_part("denoiser, on shrunk pictures")
-    rows = rows_of(_shrunk(work, config, recipe, recipe.shrunk_scenes, processes), f"shrunk-{recipe.shrunk_scenes}")
+    shrunk = _shrunk(work, config, recipe, recipe.shrunk_scenes, processes)
+    rows = rows_of(shrunk, _latents(vae, shrunk, work / f"latents-shrunk-{recipe.shrunk_scenes}.pt"))
     fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.denoiser_on.steps)
     on_part("denoiser, on more of them")
-    shrunk, name = _shrunk(work, config, recipe, recipe.more_scenes, processes), f"shrunk-{recipe.more_scenes}"
-    rows = rows_of(shrunk, name)
+    shrunk, name = _shrunk(work, config, recipe, recipe.more_scenes, processes), f"latents-shrunk-{recipe.more_scenes}"
+    rows = rows_of(shrunk, _latents(vae, shrunk, work / f"{name}.pt"))
     plan = recipe.denoiser_more
     fit_denoiser_on(rows, config, scaling, plan, more, start=on, until=plan.steps)
     on_part("denoiser, in a looking-glass too")
     few = thinned(shrunk, recipe.plain_share, seed=recipe.seed)
-    rows = both(rows_of(few, name), rows_of(turned(few), f"{name}-turned"))
+    glass = turned(few)
+    rows = both(rows_of(few, rows.latents), rows_of(glass, _latents(vae, glass, work / f"{name}-turned.pt")))
     plan = recipe.denoiser_last
     finished = fit_denoiser_on(rows, config, scaling, plan, work / "denoiser-last", start=more, until=plan.steps)
     return sharp, finished

@@ -120,10 +120,10 @@ def read_pairs(folder: Path, shards: Sequence[int], scenes: int) -> Pairs:
 
 
 def turned(pairs: Pairs) -> Pairs:
-    """The same pairs in a looking-glass: left is right."""
+    """The same pairs in a looking-glass, a view of their pictures: left is right."""
     other = {"left": "right", "right": "left"}
     return Pairs(
-        pictures=np.ascontiguousarray(pairs.pictures[:, :, ::-1]),
+        pictures=pairs.pictures[:, :, ::-1],
         before=pairs.before,
         after=pairs.after,
         instructions=[
