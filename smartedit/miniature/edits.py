@@ -13,6 +13,10 @@ from smartedit.miniature.layout import NoRoom, Wish, pick_color, place_among, ra
 from smartedit.miniature.referring import Reference
 from smartedit.miniature.scenes import Scene, removed, replaced
 
+NAMED_COLOR = 0.6
+"""How often the color of a thing that is put in another's place is named; else it has its kind's first color. An editor
+that sees few named ones draws the first color whatever is said."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlainEdit:
@@ -74,7 +78,7 @@ def _replace(scene: Scene, rng: np.random.Generator) -> PlainEdit:
     if not choices:
         raise NoRoom("no kind fits")
     new = str(rng.choice(choices))
-    named = KINDS[new].colorful and rng.random() < 0.3
+    named = KINDS[new].colorful and rng.random() < NAMED_COLOR
     color = str(rng.choice(KINDS[new].colors)) if named else KINDS[new].colors[0]
     words = with_article(f"{color} {new}" if named else new)
     templates = ("turn {it} into {new}", "replace {it} with {new}", "change {it} to {new}", "swap {it} for {new}")

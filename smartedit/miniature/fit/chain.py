@@ -21,7 +21,7 @@ from smartedit.miniature.fit.crawl import write_crawl
 from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, both, fit_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.language import Talk, fit_language
 from smartedit.miniature.fit.looks import draw_looks
-from smartedit.miniature.fit.pairs import Pairs, draw_pairs, thinned, turned
+from smartedit.miniature.fit.pairs import Pairs, draw_pairs, repeated, thinned, turned
 from smartedit.miniature.fit.perceptual import fit_perceptual
 from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
 from smartedit.miniature.fit.recipe import Recipe
@@ -159,11 +159,12 @@ def _see_and_edit(
     plan = recipe.denoiser_more
     fit_denoiser_on(rows, config, scaling, plan, more, start=on, until=plan.steps)
     on_part("denoiser, in a looking-glass too")
-    few = thinned(shrunk, recipe.plain_share, seed=recipe.seed)
+    few = repeated(thinned(shrunk, recipe.plain_share, seed=recipe.seed), recipe.color_times)
     glass = turned(few)
     rows = both(rows_of(few, rows.latents), rows_of(glass, _latents(vae, glass, work / f"{name}-turned.pt")))
     plan = recipe.denoiser_last
-    finished = fit_denoiser_on(rows, config, scaling, plan, work / "denoiser-last", start=more, until=plan.steps)
+    last, words_too = work / "denoiser-last", recipe.text_more_steps
+    finished = fit_denoiser_on(rows, config, scaling, plan, last, start=more, until=plan.steps, text_steps=words_too)
     return sharp, finished
 
 

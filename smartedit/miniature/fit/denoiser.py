@@ -26,6 +26,8 @@ from smartedit.training.losses import (
     emphasis_on_changes,
 )
 
+TEXT = "text."
+"""Begin of the names of the text encoder's weights."""
 EMA_DECAY = 0.999
 CHANGE_WEIGHT = 4.0
 """How much more an error counts where the pair differs: there is little of it, and all that is to be learned."""
@@ -108,9 +110,17 @@ def fit_denoiser(
 
 
 def fit_denoiser_on(
-    rows: EditLatents, config: ModelConfig, scaling: float, plan: Plan, out: Path, *, start: Path, until: int
+    rows: EditLatents,
+    config: ModelConfig,
+    scaling: float,
+    plan: Plan,
+    out: Path,
+    *,
+    start: Path,
+    until: int,
+    text_steps: int = 0,
 ) -> TextToEdit:
-    """Train the UNet on, by Muon, from the averaged model of a finished training; the text encoder stays as it is.
+    """Train the UNet on, by Muon, from the averaged model of a finished training.
 
     Args:
         rows: The pairs.
@@ -120,14 +130,16 @@ def fit_denoiser_on(
         out: Where states and the journal lie.
         start: `out` of `fit_denoiser`.
         until: As there.
+        text_steps: As there; the text encoder is trained by AdamW, and without any stays as it is.
 
     Returns:
         The averaged model, frozen.
     """
     model = averaged_denoiser(start, config).train()
     model.unet.requires_grad_(True)
-    optimizer = MuonWithAdamW(model.unet, learning_rate=plan.learning_rate, ends=("conv_in", "conv_out"))
-    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=0, until=until)
+    model.text.requires_grad_(text_steps > 0)
+    optimizer = MuonWithAdamW(model, learning_rate=plan.learning_rate, ends=("conv_in", "conv_out", TEXT))
+    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=text_steps, until=until)
 
 
 def averaged_denoiser(folder: Path, config: ModelConfig) -> TextToEdit:
@@ -186,7 +198,7 @@ def _freeze_text(model: TextToEdit, average: EMAModel) -> None:
     shadows = dict(zip((name for name, _ in model.named_parameters()), average.shadow_params, strict=True))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.startswith("text."):
+            if name.startswith(TEXT):
                 parameter.copy_(shadows[name])
                 parameter.requires_grad_(False)
                 parameter.grad = None

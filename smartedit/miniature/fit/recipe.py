@@ -34,7 +34,10 @@ class Recipe:
         more_scenes: Their scenes, those of `shrunk_scenes` among them; the alignment behind pictures reads them too.
         denoiser_last: Of the UNet alone, at last, on those pairs and what a looking-glass shows of them.
         plain_share: Of those pairs whose orders name a thing by kind alone, how many it is trained on.
+        color_times: How often it takes each of them whose order names another color than the new thing has by itself.
         text_steps: Steps after which the text encoder is frozen.
+        text_more_steps: First steps of `denoiser_last`, in which the text encoder is trained on: it has kept too little
+            of the color that a new thing is to have.
         perceptual: Of LPIPS' backbone.
         picture_alignment: Of [IMG] tokens, LoRA and QFormer between `joint` and `full`.
         stages: Overrides of the preset's `[training.STAGE]`, by stage.
@@ -65,9 +68,11 @@ class Recipe:
     shrunk_scenes: int = 8000
     denoiser_more: Plan = Plan(steps=9000, batch_size=32, learning_rate=8e-4, seed=6, save_every=250)
     more_scenes: int = 62_000
-    denoiser_last: Plan = Plan(steps=13_300, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
+    denoiser_last: Plan = Plan(steps=17_800, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
     plain_share: float = 0.5
+    color_times: int = 4
     text_steps: int = 3500
+    text_more_steps: int = 1200
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
     picture_alignment: Plan = Plan(steps=4400, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

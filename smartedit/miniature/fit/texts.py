@@ -7,7 +7,7 @@ import numpy as np
 
 from smartedit.miniature.captions import caption
 from smartedit.miniature.expressions import clue_references, references
-from smartedit.miniature.fit.pairs import SPACE, scene_pairs
+from smartedit.miniature.fit.pairs import SPACE, names_kind_alone, scene_pairs
 from smartedit.miniature.kinds import KINDS, with_article
 from smartedit.miniature.knowledge import Clue, clues
 from smartedit.miniature.questions import conversation
@@ -87,7 +87,12 @@ def said_back(plain: str, request: str, rng: np.random.Generator) -> Exchange:
 
 
 def with_clue(order: str, rng: np.random.Generator) -> str:
-    """An order with a clue in place of a kind that is named without any other word; held-out clues are never taken."""
+    """An order with a clue in place of a kind that is named without any other word; held-out clues are never taken.
+
+    "The orange animal" names no orange, so it stays.
+    """
+    if not names_kind_alone(order):
+        return order
     found = [clue for clue in clues() if not clue.held_out and f"the {clue.kind} " in f"{order.rstrip('.')} "]
     if not found or rng.random() >= CLUE_SHARE:
         return order

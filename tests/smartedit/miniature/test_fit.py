@@ -7,12 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import CLIPTextModel
 
 from reason_edit.schema import Category
+from smartedit.config.model import load_model_config
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
-from smartedit.miniature.fit.chain import fit_miniature
-from smartedit.miniature.fit.pairs import draw_pairs, names_kind_alone, scene_pairs, thinned, turned
+from smartedit.miniature.fit.chain import PRESET, fit_miniature
+from smartedit.miniature.fit.denoiser import averaged_denoiser
+from smartedit.miniature.fit.pairs import (
+    draw_pairs,
+    names_kind_alone,
+    names_other_color,
+    repeated,
+    scene_pairs,
+    thinned,
+    turned,
+)
 from smartedit.miniature.fit.recipe import Recipe
 from smartedit.miniature.fit.schedule import Journal, Plan
 from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
@@ -51,6 +62,7 @@ RECIPE = Recipe(
     more_scenes=8,
     denoiser_last=plan(2),
     text_steps=2,
+    text_more_steps=1,
     perceptual=plan(),
     picture_alignment=plan(),
     stages=dict.fromkeys(("align", "joint", "full", "baseline"), STEPS),
@@ -94,6 +106,27 @@ def test_a_second_call_repeats_nothing_and_gives_the_same_bytes(made: tuple[Path
     fit_miniature(work, weights, RECIPE)
     assert {f: f.stat().st_mtime_ns for f in work.rglob("metrics.jsonl")} == states
     assert {f.relative_to(weights): f.read_bytes() for f in weights.rglob("*.safetensors")} == before
+
+
+def test_the_text_encoder_is_trained_on_for_the_first_of_the_last_steps_and_what_ships_has_it(
+    made: tuple[Path, Path, dict[str, int]],
+) -> None:
+    work, weights, _ = made
+    config = load_model_config(PRESET)
+    on, more, last = (
+        averaged_denoiser(work / name, config).text.state_dict()
+        for name in ("denoiser-on", "denoiser-more", "denoiser-last")
+    )
+    assert all(torch.equal(on[name], more[name]) for name in on)
+    assert any(not torch.equal(more[name], last[name]) for name in on)
+    assert RECIPE.text_more_steps < RECIPE.denoiser_last.steps
+
+    shipped = CLIPTextModel.from_pretrained(weights / "instruct-pix2pix-miniature" / "text_encoder")
+    ids = torch.tensor([[998, 5, 6, 999, 999]])
+    built = averaged_denoiser(work / "denoiser-last", config).text
+    assert torch.allclose(shipped(ids).last_hidden_state, built(ids).last_hidden_state, atol=0.02)
+    frozen = averaged_denoiser(work / "denoiser-more", config).text
+    assert not torch.equal(frozen(ids).last_hidden_state, built(ids).last_hidden_state)
 
 
 def test_pairs_hold_no_clue_and_no_held_out_combination() -> None:
@@ -142,6 +175,27 @@ def test_thinned_pairs_lose_only_orders_that_name_a_kind_alone(tmp_path: Path) -
     assert thinned(pairs, 1.0, seed=0).instructions == pairs.instructions
 
 
+def test_pairs_whose_orders_name_another_color_are_repeated_with_their_pictures(tmp_path: Path) -> None:
+    other = ["swap the cup for a green apple", "Turn the cat into a pair of blue scissors."]
+    usual = [
+        "swap the cup for a red apple",
+        "turn the green apple into a cup",
+        "make the apple green",
+        "remove the cat",
+    ]
+    assert all(map(names_other_color, other)) and not any(map(names_other_color, usual))
+
+    pairs = draw_pairs(tmp_path, scenes=60, size=32, seed=3)
+    often = repeated(pairs, 3)
+    rows = [list(zip(p.before, p.after, p.instructions, strict=True)) for p in (pairs, often)]
+    assert {row: rows[1].count(row) // rows[0].count(row) for row in rows[0]} == {
+        row: 3 if names_other_color(row[2]) else 1 for row in rows[0]
+    }
+    assert sum(map(names_other_color, pairs.instructions)) > 10
+    with pytest.raises(ValueError, match="0 times"):
+        repeated(pairs, 0)
+
+
 def test_orders_are_given_clues_that_are_not_held_out_and_only_for_plain_kinds() -> None:
     rng = np.random.default_rng(0)
     held_out = [clue.text for clue in clues() if clue.held_out]
@@ -153,6 +207,7 @@ def test_orders_are_given_clues_that_are_not_held_out_and_only_for_plain_kinds()
     assert all(order.endswith(" with an apple.") for order in changed)
     assert not [order for order in changed if any(text in order for text in held_out)]
     assert {with_clue("remove the left clock", rng) for _ in range(20)} == {"remove the left clock"}
+    assert {with_clue("remove the orange animal", rng) for _ in range(20)} == {"remove the orange animal"}
     assert len({with_clue("remove the clock", rng) for _ in range(40)}) > 1
 
 
