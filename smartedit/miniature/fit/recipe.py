@@ -74,5 +74,5 @@ class Recipe:
     text_steps: int = 3500
     text_more_steps: int = 1200
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
-    picture_alignment: Plan = Plan(steps=4400, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
+    picture_alignment: Plan = Plan(steps=7400, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
