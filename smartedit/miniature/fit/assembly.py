@@ -1,5 +1,7 @@
 """Puts trained parts together as the pipelines that SmartEdit's stages and the baseline start from."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ from diffusers import StableDiffusionInstructPix2PixPipeline, UNet2DConditionMod
 
 from smartedit.config.model import ModelConfig
 from smartedit.inference.build import pipeline_of
+from smartedit.inference.loading import LoadSettings, load_pipeline
+from smartedit.inference.memory import Precision
 from smartedit.miniature.fit.denoiser import TextToEdit
 from smartedit.model.build import build_qformer, build_sampling_scheduler
 from smartedit.model.mllm import ImageTextMllm
@@ -56,3 +60,30 @@ def save_start(
         empty_text=EmptyText.of(denoiser.text, num_tokens=config.qformer.num_queries),
     )
     pipeline_of(config, model, vae, tokenizer).save_pretrained(out)
+
+
+def save_mean(models: Sequence[Path], out: Path) -> None:
+    """Write the SmartEdit pipeline whose weights are the mean of those of several trainings from one start.
+
+    Such a mean edits better than each of them ("model soups", M. Wortsman and others, 2022).
+
+    Args:
+        models: Folders of pipelines of the same sizes.
+        out: Where the mean is written, aside first and then renamed; left alone where it is.
+    """
+    if out.is_dir():
+        return
+    settings = LoadSettings(device="cpu", precision=Precision.FLOAT32)
+    mean, *others = (load_pipeline(model, settings) for model in models)
+    for name, part in mean.components.items():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        states = [other.components[name].state_dict() for other in others]
+        with torch.no_grad():
+            for key, value in part.state_dict().items():
+                if value.is_floating_point():
+                    value.copy_(torch.stack([value, *(state[key] for state in states)]).mean(dim=0))
+    part_of_it = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part_of_it, ignore_errors=True)
+    mean.save_pretrained(part_of_it)
+    part_of_it.rename(out)

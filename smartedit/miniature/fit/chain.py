@@ -14,7 +14,7 @@ from smartedit.data.build import build_from_file
 from smartedit.inference.loading import LoadSettings, load_pipeline
 from smartedit.inference.memory import Precision
 from smartedit.miniature.corpora import SOURCES, write_corpora
-from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_start, save_text_encoder
+from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_mean, save_start, save_text_encoder
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
 from smartedit.miniature.fit.crawl import write_crawl
@@ -36,6 +36,7 @@ from smartedit.training.train import train
 PRESET = "miniature"
 MORE_EDITS = "../edits/InstructPix2PixCLIPFiltered_HF"
 """Beside the corpora: the same InstructPix2Pix set with more prompts."""
+FULL_MEAN = "full-mean"
 STAGES = (StageName.ALIGN, StageName.JOINT, StageName.FULL)
 
 
@@ -108,7 +109,7 @@ def fit_miniature(
 def finished_parts(work: Path) -> dict[str, Path]:
     """The parts that ship, of those that are finished."""
     parts = {
-        "smartedit-miniature": work / StageName.FULL.value / "model",
+        "smartedit-miniature": work / FULL_MEAN,
         "instruct-pix2pix-miniature": work / StageName.BASELINE.value / "model",
         "clip-miniature": work / "clip",
         "squeezenet-miniature": work / "perceptual",
@@ -212,7 +213,30 @@ def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[
         if stage is StageName.JOINT:
             on_part("alignment behind pictures")
             finished = _align_behind_pictures(finished, work, config, recipe, processes)
+        if stage is StageName.FULL:
+            _mean_of_full(finished, manifest, work, config, recipe, on_part)
         start = finished if stage is not StageName.BASELINE else start
+
+
+def _mean_of_full(
+    first: Path, manifest: Path, work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None]
+) -> None:
+    """Some more trainings of `full` from the first one's model, and the mean of all."""
+    models = [first]
+    for number, overrides in enumerate(recipe.full_again, start=1):
+        name = f"{StageName.FULL.value}-{number}"
+        on_part(f"stage {StageName.FULL.value}, once more: {number}")
+        models.append(
+            train(
+                StageName.FULL,
+                start=first,
+                manifest=manifest,
+                run=work / name,
+                model=config,
+                training=load_training_config(StageName.FULL, PRESET, overrides),
+            )
+        )
+    save_mean(models, work / FULL_MEAN)
 
 
 def _align_behind_pictures(joint: Path, work: Path, config: ModelConfig, recipe: Recipe, processes: int) -> Path:

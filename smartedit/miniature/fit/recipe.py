@@ -41,6 +41,7 @@ class Recipe:
         perceptual: Of LPIPS' backbone.
         picture_alignment: Of [IMG] tokens, LoRA and QFormer between `joint` and `full`.
         stages: Overrides of the preset's `[training.STAGE]`, by stage.
+        full_again: Overrides of further trainings of `full`, each from the first one's model; the mean of all ships.
     """
 
     seed: int = 0
@@ -75,4 +76,10 @@ class Recipe:
     text_more_steps: int = 1200
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
     picture_alignment: Plan = Plan(steps=7400, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
-    stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stages: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"full": ("training.steps=480", "training.ema_decay=0.99")}
+    )
+    full_again: tuple[tuple[str, ...], ...] = (
+        ("training.steps=320", "training.ema_decay=0.99", "training.learning_rate=5e-5", "training.seed=1"),
+        ("training.steps=360", "training.ema_decay=0.99", "training.seed=2"),
+    )

@@ -66,6 +66,7 @@ RECIPE = Recipe(
     perceptual=plan(),
     picture_alignment=plan(),
     stages=dict.fromkeys(("align", "joint", "full", "baseline"), STEPS),
+    full_again=((*STEPS, "training.seed=1"),),
 )
 
 
@@ -96,6 +97,22 @@ def test_what_ships_loads_and_edits(made: tuple[Path, Path, dict[str, int]]) -> 
     assert baseline("remove the cat", image=picture, num_inference_steps=2).images[0].size == (64, 64)
     assert torch.equal(baseline.vae.encoder.conv_in.weight, pipeline.vae.encoder.conv_in.weight)
     assert (weights / "instruct-pix2pix-miniature" / "vae").is_symlink()
+
+
+def test_the_mean_of_the_trainings_of_full_ships(made: tuple[Path, Path, dict[str, int]]) -> None:
+    from smartedit.inference.loading import load_pipeline
+
+    work, weights, _ = made
+    one, two, mean, shipped = (
+        load_pipeline(folder).unet.state_dict()
+        for folder in (
+            work / "full" / "model", work / "full-1" / "model", work / "full-mean", weights / "smartedit-miniature",
+        )
+    )  # fmt: skip
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+    for name, value in mean.items():
+        assert torch.allclose(value, (one[name] + two[name]) / 2, atol=1e-6)
+        assert torch.allclose(shipped[name], value, atol=2e-3, rtol=2e-3)
 
 
 def test_a_second_call_repeats_nothing_and_gives_the_same_bytes(made: tuple[Path, Path, dict[str, int]]) -> None:
