@@ -82,7 +82,8 @@ def save_mean(models: Sequence[Path], out: Path) -> None:
         with torch.no_grad():
             for key, value in part.state_dict().items():
                 if value.is_floating_point():
-                    value.copy_(torch.stack([value, *(state[key] for state in states)]).mean(dim=0))
+                    # As differences, so that what no training moved stays bit for bit.
+                    value.add_(sum(state[key] - value for state in states) / len(models))
     part_of_it = out.with_name(f"{out.name}.part")
     shutil.rmtree(part_of_it, ignore_errors=True)
     mean.save_pretrained(part_of_it)
