@@ -41,7 +41,7 @@ def train(
     ] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Print the memory of a GPU, and train nothing.")] = False,
     gpus: Annotated[int, typer.Option(min=1, help="For --estimate: GPUs.")] = 1,
-    sharding: Annotated[str, typer.Option(help="For --estimate: none, zero2 or fsdp.")] = "none",
+    sharding: Annotated[str, typer.Option(help="For --estimate: none, zero2, fsdp or deepspeed.")] = "none",
     tokens: Annotated[int | None, typer.Option(min=1, help="For --estimate: tokens of a row.")] = None,
 ) -> None:
     """Train a stage; the same command goes on where it was interrupted, with the same numbers."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import GradientAccumulationPlugin, gather_object, parse_flag_from_env
+from accelerate.utils import GradientAccumulationPlugin, gather_object, parse_flag_from_env, patch_environment
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
@@ -20,25 +20,14 @@ from torch.distributed.fsdp import FSDPModule
 from smartedit.config.training import Precision, TrainingConfig
 from smartedit.seeding import seed_from
 from smartedit.training.caching import EncoderCache
+from smartedit.training.engines import AccelerateEngine, Engine
 from smartedit.training.journal import Journal
 from smartedit.training.loading import micro_batches
 from smartedit.training.saving import CheckpointFolder, TrainingState, full_disk_in_plain
-from smartedit.training.sharding import (
-    assemble,
-    chosen_sharding,
-    divided_state,
-    gathered,
-    joined,
-    like,
-    local,
-    refuse_deepspeed,
-    shard,
-    whole,
-    whole_tree,
-)
-from smartedit.training.stages import forget_old_rows, parameter_groups
+from smartedit.training.sharding import assemble, gathered, joined, like, local, whole, whole_tree
 from smartedit.training.trainee import Trainee
 from smartedit.training.visits import MicroBatch, Positions, VisitDataset
+from smartedit.training.zero import FLAG, ZeroEngine, chosen_zero
 
 _MOST_IDS = 64
 
@@ -50,20 +39,20 @@ class DivergedError(ValueError):
 def build_accelerator(training: TrainingConfig) -> Accelerator:
     """The processes and the precision of a run; the devices are those that `accelerate launch` gives.
 
-    Raises:
-        ShardingError: DeepSpeed is asked for.
+    accelerate is not told of DeepSpeed, which it drives on accelerators only: processes and autocast are as without it,
+    and `ZeroEngine` does the rest on CPUs as on GPUs.
     """
-    refuse_deepspeed()
     # accelerate keeps one state a process and refuses another precision; a process may train several stages.
     AcceleratorState._reset_state()
-    return Accelerator(
-        mixed_precision="bf16" if training.mixed_precision is Precision.BFLOAT16 else "no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(
-            num_steps=training.gradient_accumulation,
-            # Shared weights: gradients of every pass are shared too, or each process would hold them whole.
-            sync_each_batch=parse_flag_from_env("ACCELERATE_USE_FSDP"),
-        ),
-    )
+    with patch_environment(**{FLAG: "false"}):
+        return Accelerator(
+            mixed_precision="bf16" if training.mixed_precision is Precision.BFLOAT16 else "no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=training.gradient_accumulation,
+                # Shared weights: gradients of every pass are shared too, or each process would hold them whole.
+                sync_each_batch=parse_flag_from_env("ACCELERATE_USE_FSDP"),
+            ),
+        )
 
 
 @dataclass(kw_only=True)
@@ -102,10 +91,10 @@ class Loop:
         first = 0 if state is None else state.step
         if state is not None:
             self._put_back(state.weights)
-        module, optimizer = self._prepared()
+        engine = self._engine()
         schedule = get_scheduler(
             "constant_with_warmup" if settings.schedule == "constant" else settings.schedule.value,
-            getattr(optimizer, "optimizer", optimizer),  # accelerate's wrapper is no optimizer to torch's schedules
+            engine.optimizer,
             num_warmup_steps=settings.warmup_steps,
             num_training_steps=settings.steps,
         )
@@ -114,7 +103,7 @@ class Loop:
         parts = [local(parameter).requires_grad_() for parameter in parameters]
         ema = EMAModel(parts, decay=settings.ema_decay) if settings.ema_decay else None
         if state is not None:
-            optimizer.load_state_dict(divided_state(state.optimizer, optimizer))
+            engine.put_back(state.optimizer)
             schedule.load_state_dict(state.schedule)
             if ema is not None and state.ema is not None:
                 averages = zip(state.ema["shadow_params"], parameters, strict=True)
@@ -131,7 +120,7 @@ class Loop:
             passes = [next(batches) for _ in range(settings.gradient_accumulation)]
             waited = time.perf_counter() - started
             self.journal.leave_out(self._everyone([u for micro in passes for u in micro.unreadable]))
-            values = self._step(step, module, optimizer, parameters, passes)
+            values = self._step(step, engine, passes)
             values["learning_rate"] = schedule.get_last_lr()[0]
             schedule.step()
             if ema is not None:
@@ -142,7 +131,7 @@ class Loop:
             self.journal.record(step + 1, settings.steps, values)
             last = step + 1 == settings.steps
             if last or (step + 1) % settings.checkpoint_every == 0:
-                self._save(step + 1, optimizer, schedule, ema)
+                self._save(step + 1, engine, schedule, ema)
             if self.validate and settings.validate_every and (last or (step + 1) % settings.validate_every == 0):
                 with _averaged(ema, parts), accelerator.autocast():
                     self._show(step + 1)
@@ -158,21 +147,12 @@ class Loop:
         """Whether each process has a part of the weights only."""
         return isinstance(self.trainee.module, FSDPModule)
 
-    def _prepared(self) -> tuple[Any, Any]:
-        """The module and its optimizer, for as many processes as there are."""
-        trainee, settings = self.trainee, self.training
-        plugin = chosen_sharding(self.accelerator)
-        if plugin is not None:
-            shard(trainee.module, plugin, self.accelerator)
-            # Divided parameters are others than the whole ones were.
-            trainee.trained.update({n: p for n, p in trainee.module.named_parameters() if n in trainee.trained})
-        optimizer = torch.optim.AdamW(
-            parameter_groups(trainee.trained, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
-        )
-        if plugin is not None:
-            return trainee.module, optimizer
-        module, prepared = self.accelerator.prepare(trainee.module, optimizer)
-        return module, prepared
+    def _engine(self) -> Engine:
+        """What makes the steps, for as many processes as there are."""
+        zero = chosen_zero(self.training)
+        if zero is not None:
+            return ZeroEngine(zero, self.trainee, self.training, self.accelerator)
+        return AccelerateEngine(self.trainee, self.training, self.accelerator)
 
     def _batches(self, first: int) -> Iterator[MicroBatch]:
         settings = self.training
@@ -192,9 +172,7 @@ class Loop:
         )
         return micro_batches(dataset, positions, num_workers=settings.num_workers)
 
-    def _step(
-        self, step: int, module: Any, optimizer: Any, parameters: Sequence[Tensor], passes: list[MicroBatch]
-    ) -> dict[str, float]:
+    def _step(self, step: int, engine: Engine, passes: list[MicroBatch]) -> dict[str, float]:
         """One step of the optimizer, over all passes and processes."""
         accelerator, device = self.accelerator, self.accelerator.device
         batches = [micro.batch.to(device) for micro in passes]
@@ -205,27 +183,24 @@ class Loop:
         suspicious: list[str] = []
         norm = 0.0
         for micro, batch in zip(passes, batches, strict=True):
-            with accelerator.accumulate(module):
+            with engine.one_pass():
                 draws = None if micro.draws is None else micro.draws.to(device)
                 seen = None
                 if self.cache is not None:
                     seen = self.cache.complete(batch, micro.keys, micro.kept, device)
                 with accelerator.autocast():
-                    parts = self.trainee.losses(module, batch, draws, seen, share)
+                    parts = self.trainee.losses(engine.module, batch, draws, seen, share)
                 loss = torch.stack(list(parts.values())).sum()
                 if not bool(loss.isfinite()):
                     suspicious += micro.example_ids
                 for name, part in parts.items():
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + part.detach().float()
-                accelerator.backward(loss)
-                if accelerator.sync_gradients:
+                engine.backward(loss)
+                if engine.ends_step:
                     self._refuse_divergence(step, suspicious, "the loss")
-                    forget_old_rows(self.trainee.trained, self.trainee.added_tokens)
-                    norm = float(whole(accelerator.clip_grad_norm_(parameters, self.training.max_gradient_norm)))
+                    norm = engine.step()
                     if not math.isfinite(norm):
                         self._refuse_divergence(step, [i for m in passes for i in m.example_ids], "the gradient")
-                    optimizer.step()
-                    optimizer.zero_grad()
         means = accelerator.reduce(torch.stack(list(sums.values())) / len(passes), "mean").tolist()
         values = dict(zip(sums, means, strict=True))
         return {"loss": sum(means), **values, "gradient_norm": norm}
@@ -252,7 +227,7 @@ class Loop:
             for name, parameter in self.trainee.trained.items():
                 parameter.copy_(weights[name])
 
-    def _save(self, step: int, optimizer: Any, schedule: Any, ema: EMAModel | None) -> None:
+    def _save(self, step: int, engine: Engine, schedule: Any, ema: EMAModel | None) -> None:
         trained, keep = self.trainee.trained, self.accelerator.is_main_process
         averages = None
         if ema is not None:
@@ -262,7 +237,7 @@ class Loop:
         state = TrainingState(
             step=step,
             weights=whole_tree(trained, keep=keep),
-            optimizer=whole_tree(optimizer.state_dict(), keep=keep),
+            optimizer=engine.state(keep=keep),
             schedule=schedule.state_dict(),
             ema=averages,
             journal=self.journal.state(),

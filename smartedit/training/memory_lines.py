@@ -23,6 +23,10 @@ FSDP_LAYERS = (
 """Modules whose weights FSDP gathers together, as the configuration files that ship say."""
 
 
+DEEPSPEED_BUCKET = 500_000_000
+"""DeepSpeed's `reduce_bucket_size` where its file does not tell another: gradients that are exchanged together."""
+
+
 class Sharding(StrEnum):
     """How GPUs share a model."""
 
@@ -32,6 +36,8 @@ class Sharding(StrEnum):
     """Gradients and the optimizer's states are shared, weights stay gathered in a pass (FSDP2, as ZeRO-2 does)."""
     FSDP = "fsdp"
     """Weights are given up behind each layer besides (FSDP2)."""
+    DEEPSPEED = "deepspeed"
+    """Gradients and the optimizer's states are shared by DeepSpeed's engine (ZeRO-2); weights stay whole."""
 
 
 class Moment(StrEnum):
@@ -77,6 +83,8 @@ class StageOnMeta:
 
 def state_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int, sharding: Sharding) -> list[MemoryLine]:
     """Weights, gradients, and the optimizer's states."""
+    if sharding is Sharding.DEEPSPEED:
+        return _deepspeed_lines(built, training, num_gpus)
     parameters = [parameter for part in built.parts for parameter in part.parameters()]
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     beside = sum(p.numel() for part in built.beside for p in part.parameters())
@@ -119,6 +127,44 @@ def state_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int, sha
         what="Adam's intermediate results", count=trained, bytes_each=4, shared_by=shared_by, moment=Moment.STEP
     )
     return [*lines, step]
+
+
+def _deepspeed_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int) -> list[MemoryLine]:
+    """ZeRO-2 with float32 weights: the optimizer has a copy of its part, and gradients pass through one bucket."""
+    parameters = [parameter for part in built.parts for parameter in part.parameters()]
+    sizes = [p.numel() for p in parameters if p.requires_grad]
+    trained = sum(sizes)
+    frozen = {
+        dtype: sum(p.numel() for p in parameters if not p.requires_grad and p.dtype is dtype)
+        for dtype in (torch.bfloat16, torch.float32)
+    }
+    beside = sum(p.numel() for part in built.beside for p in part.parameters())
+    return [
+        *(
+            MemoryLine(what=f"frozen weights, {str(t).removeprefix('torch.')}", count=n, bytes_each=t.itemsize)
+            for t, n in frozen.items()
+        ),
+        MemoryLine(what="frozen encoders beside the model, float32", count=beside, bytes_each=4),
+        MemoryLine(what="trained weights, float32", count=trained, bytes_each=4),
+        MemoryLine(what="the optimizer's copy of them, float32", count=trained, bytes_each=4, shared_by=num_gpus),
+        MemoryLine(what="gradients, float32", count=trained, bytes_each=4, shared_by=num_gpus),
+        MemoryLine(what="Adam's two states, float32", count=trained, bytes_each=8, shared_by=num_gpus),
+        MemoryLine(what="averaged weights, float32", count=trained if training.ema_decay else 0, bytes_each=4),
+        MemoryLine(
+            what="DeepSpeed's bucket of gradients, float32",
+            count=DEEPSPEED_BUCKET,
+            bytes_each=4,
+            moment=Moment.PASSES,
+        ),
+        MemoryLine(what="the largest weight's gradient, float32", count=max(sizes), bytes_each=4, moment=Moment.PASSES),
+        MemoryLine(
+            what="Adam's intermediate results",
+            count=trained,
+            bytes_each=4,
+            shared_by=num_gpus,
+            moment=Moment.STEP,
+        ),
+    ]
 
 
 def _layers(built: StageOnMeta) -> list[nn.Module]:

@@ -17,20 +17,6 @@ class ShardingError(ValueError):
     """The processes are to share the model in a way that training does not follow."""
 
 
-def refuse_deepspeed() -> None:
-    """Refuse DeepSpeed before accelerate asks for its installation.
-
-    Raises:
-        ShardingError: accelerate's configuration asks for it.
-    """
-    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
-        raise ShardingError(
-            "DeepSpeed is not supported: its engine keeps the optimizer's states in pieces of its own that the run's "
-            "checkpoints do not hold. Launch with a file of smartedit/presets/accelerate: zero2-7b.yaml or "
-            "zero2-13b.yaml shares gradients and states as ZeRO-2 does, fsdp-7b.yaml or fsdp-13b.yaml weights besides"
-        )
-
-
 def chosen_sharding(accelerator: Accelerator) -> FullyShardedDataParallelPlugin | None:
     """What accelerate's configuration says of sharing weights; None where every process has all of them.
 

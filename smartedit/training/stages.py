@@ -159,7 +159,17 @@ def forget_old_rows(trained: Mapping[str, Tensor], added: Sequence[int]) -> None
     for parameter in token_rows(trained):
         if parameter.grad is None:
             continue
-        is_added = torch.zeros(len(parameter), 1, dtype=torch.bool)
-        is_added[list(added)] = True
         gradient = local(parameter.grad)
-        gradient *= local(like(is_added, parameter.grad)).to(gradient.device)
+        gradient *= local(like(added_rows(parameter, added), parameter.grad)).to(gradient.device)
+
+
+def added_rows(parameter: Tensor, added: Sequence[int]) -> Tensor:
+    """Which rows of an embedding or output layer change: [rows, 1] of bool.
+
+    Args:
+        parameter: [rows, width].
+        added: The tokens whose rows change.
+    """
+    rows = torch.zeros(len(parameter), 1, dtype=torch.bool)
+    rows[list(added)] = True
+    return rows

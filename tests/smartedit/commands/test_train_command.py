@@ -46,4 +46,7 @@ def test_the_estimate_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     code, output = call("full", "--preset", TINY, "--estimate", "--gpus", "8", "--sharding", "zero2")
     assert code == 0 and "8 GPUs, sharding zero2" in output
     assert list(tmp_path.iterdir()) == []
-    assert "there are none, zero2, fsdp" in call("full", "--preset", TINY, "--estimate", "--sharding", "some")[1]
+    assert (
+        "there are none, zero2, fsdp, deepspeed"
+        in call("full", "--preset", TINY, "--estimate", "--sharding", "some")[1]
+    )

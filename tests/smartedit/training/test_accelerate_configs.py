@@ -12,9 +12,7 @@ from accelerate.utils import DistributedType
 from accelerate.utils.dataclasses import get_module_class_from_name
 
 from smartedit.config.model import load_model_config
-from smartedit.config.training import StageName, load_training_config
 from smartedit.model.build import build_model
-from smartedit.training.loop import build_accelerator
 from smartedit.training.sharding import ShardingError, chosen_sharding
 
 FOLDER = resources.files("smartedit.presets") / "accelerate"
@@ -25,6 +23,7 @@ KINDS = {
     "fsdp-13b": DistributedType.FSDP,
     "zero2-7b": DistributedType.FSDP,
     "zero2-13b": DistributedType.FSDP,
+    "deepspeed-zero2": DistributedType.DEEPSPEED,
 }
 
 
@@ -57,12 +56,6 @@ def test_sharded_layers_are_those_of_the_model(name: str) -> None:
     wrapped = tuple(get_module_class_from_name(model, layer) for layer in layers)
     inside = sum(p.numel() for m in model.modules() if isinstance(m, wrapped) for p in m.parameters())
     assert inside > 0.9 * sum(p.numel() for p in model.parameters())
-
-
-def test_deepspeed_is_refused_and_told_what_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(ShardingError, match=r"DeepSpeed is not supported.*zero2-7b\.yaml"):
-        build_accelerator(load_training_config(StageName.FULL))
 
 
 def test_the_first_fsdp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def test_stages_and_sharing(config: ModelConfig) -> None:
     def held(stage: StageName, sharding: Sharding, gpus: int = 8) -> Mapping[str, int]:
         return lines(estimate(stage, model=config, training=half, num_gpus=gpus, sharding=sharding))
 
-    alone, zero, fsdp = (held(StageName.FULL, sharding) for sharding in Sharding)
+    alone, zero, fsdp, deepspeed = (held(StageName.FULL, sharding) for sharding in Sharding)
     trained = alone["trained weights, float32"]
     for shared in (zero, fsdp):
         assert shared["Adam's two states, float32"] == alone["Adam's two states, float32"] // 8 == trained // 4
@@ -119,6 +119,11 @@ def test_stages_and_sharing(config: ModelConfig) -> None:
     assert zero["gathered weights of all layers"] == frozen + trained - outside
     assert 0 < fsdp["gathered weights of the two largest layers"] < zero["gathered weights of all layers"]
     assert fsdp["their whole gradients, float32"] == outside == fsdp["gradients that are being divided, float32"]
+    for whole in ("trained weights, float32", "averaged weights, float32", "frozen weights, bfloat16"):
+        assert deepspeed[whole] == alone[whole]
+    assert deepspeed["Adam's two states, float32"] == trained // 4
+    assert deepspeed["gradients, float32"] == deepspeed["the optimizer's copy of them, float32"] == trained // 8
+    assert deepspeed["DeepSpeed's bucket of gradients, float32"] == 2 * 10**9
     assert alone["DDP's buckets of gradients, float32"] == trained
     assert "DDP's buckets of gradients, float32" not in held(StageName.FULL, Sharding.NONE, 1)
     joint, align = (held(stage, Sharding.NONE) for stage in (StageName.JOINT, StageName.ALIGN))

@@ -43,12 +43,13 @@ def test_ranks_and_passes_share_the_rows_of_a_step() -> None:
     assert rows(1, 1, 24) == rows(4, 3, 2) == rows(2, 1, 12) == rows(8, 3, 1) == everything
 
 
-SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
 LAYERS = "LlamaDecoderLayer,CrossAttnDownBlock2D,DownBlock2D,UNetMidBlock2DCrossAttn,CrossAttnUpBlock2D,UpBlock2D"
 
 
 def _one_of_two(
-    run_stage: TinyStages, stage: str, run: Path, overrides: Sequence[str], rank: int, port: int, sharded: bool
+    run_stage: TinyStages, stage: str, run: Path, overrides: Sequence[str], rank: int, port: int, sharing: str
 ) -> None:
     os.environ.update(
         RANK=str(rank),
@@ -59,8 +60,10 @@ def _one_of_two(
         MASTER_PORT=str(port),
         ACCELERATE_USE_CPU="true",
     )
-    if sharded:
-        os.environ.update(SHARDED, FSDP_TRANSFORMER_CLS_TO_WRAP=LAYERS)
+    if sharing == "deepspeed":
+        os.environ.update(DEEPSPEED)
+    if sharing == "fsdp":
+        os.environ.update(FSDP, FSDP_TRANSFORMER_CLS_TO_WRAP=LAYERS)
         loop.assemble = _assemble_divided
     AcceleratorState._reset_state(reset_partial_state=True)
     run_stage(stage, run, "training.batch_size=2", "training.length_groups=2", *overrides)
@@ -76,14 +79,14 @@ def _assemble_divided(module: nn.Module, *, keep: bool) -> None:
 
 
 def start_two(
-    run_stage: TinyStages, stage: str, run: Path, *overrides: str, sharded: bool
+    run_stage: TinyStages, stage: str, run: Path, *overrides: str, sharing: str
 ) -> list[multiprocessing.process.BaseProcess]:
     """Two processes that train a stage together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes: list[multiprocessing.process.BaseProcess] = [
-        FRESH.Process(target=_one_of_two, args=(run_stage, stage, run, overrides, rank, port, sharded))
+        FRESH.Process(target=_one_of_two, args=(run_stage, stage, run, overrides, rank, port, sharing))
         for rank in range(2)
     ]
     for process in processes:
@@ -91,8 +94,8 @@ def start_two(
     return processes
 
 
-def run_two(run_stage: TinyStages, stage: str, run: Path, *overrides: str, sharded: bool) -> None:
-    for process in start_two(run_stage, stage, run, *overrides, sharded=sharded):
+def run_two(run_stage: TinyStages, stage: str, run: Path, *overrides: str, sharing: str) -> None:
+    for process in start_two(run_stage, stage, run, *overrides, sharing=sharing):
         process.join(1200)
         assert process.exitcode == 0
 
@@ -114,26 +117,36 @@ def same_model(ours: Path, theirs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "sharded"),
-    [("align", False), ("full", False), ("align", True), ("full", True), ("baseline", True)],
-    ids=lambda value: {True: "sharded", False: "whole"}.get(value, value),
+    ("stage", "sharing"),
+    [
+        ("align", "whole"),
+        ("full", "whole"),
+        ("align", "fsdp"),
+        ("full", "fsdp"),
+        ("baseline", "fsdp"),
+        ("align", "deepspeed"),
+        ("full", "deepspeed"),
+    ],
 )
 def test_two_processes_equal_one_with_twice_the_batch(
-    run_stage: TinyStages, tmp_path: Path, stage: str, sharded: bool
+    run_stage: TinyStages, tmp_path: Path, stage: str, sharing: str
 ) -> None:
     one = run_stage(stage, tmp_path / "one", "training.ema_decay=0.5")
-    run_two(run_stage, stage, tmp_path / "two", "training.ema_decay=0.5", sharded=sharded)
+    run_two(run_stage, stage, tmp_path / "two", "training.ema_decay=0.5", sharing=sharing)
     for ours, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
     same_model(tmp_path / "two/model", one)
 
 
-def test_sharded_processes_that_are_killed_go_on_also_as_one(run_stage: TinyStages, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharing", ["fsdp", "deepspeed"])
+def test_sharded_processes_that_are_killed_go_on_also_as_one(
+    run_stage: TinyStages, tmp_path: Path, sharing: str
+) -> None:
     averaged = "training.ema_decay=0.5"
     one = run_stage("full", tmp_path / "one", averaged)
     run = tmp_path / "two"
     for step in (2, 4):
-        processes = start_two(run_stage, "full", run, averaged, sharded=True)
+        processes = start_two(run_stage, "full", run, averaged, sharing=sharing)
         while not (run / f"checkpoints/step-{step:08d}.pt").is_file():
             assert all(process.is_alive() for process in processes)
             processes[0].join(0.02)
@@ -159,13 +172,22 @@ def test_sharded_processes_do_what_whole_ones_do(run_stage: TinyStages, tmp_path
         "training.validation_samples=1",
         "training.weight_decay=0.1",
     )
-    for sharded in (False, True):
-        run_two(run_stage, "full", tmp_path / str(sharded), *settings, sharded=sharded)
-    for ours, theirs in zip(metrics(tmp_path / "True"), metrics(tmp_path / "False"), strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-3)
-    shown = [sorted((tmp_path / name / "samples").iterdir()) for name in ("True", "False")]
-    assert [[path.name for path in paths] for paths in shown] == 2 * [["step-00000002.png", "step-00000003.png"]]
-    before, after = SmartEditPipeline.from_pretrained(start), SmartEditPipeline.from_pretrained(tmp_path / "True/model")
+    kinds = ("whole", "fsdp", "deepspeed")
+    for sharing in kinds:
+        run_two(run_stage, "full", tmp_path / sharing, *settings, sharing=sharing)
+    whole = metrics(tmp_path / "whole")
+    for sharing in kinds[1:]:
+        for ours, theirs in zip(metrics(tmp_path / sharing), whole, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-3), sharing
+    shown = [[path.name for path in sorted((tmp_path / sharing / "samples").iterdir())] for sharing in kinds]
+    assert shown == 3 * [["step-00000002.png", "step-00000003.png"]]
+    before = SmartEditPipeline.from_pretrained(start)
+    for sharing in kinds:
+        only_added_rows_moved(before, SmartEditPipeline.from_pretrained(tmp_path / sharing / "model"))
+
+
+def only_added_rows_moved(before: SmartEditPipeline, after: SmartEditPipeline) -> None:
+    """The rows of the tokens that the language model came with are as they were."""
     for layer in ("get_input_embeddings", "get_output_embeddings"):
         old, new = (getattr(pipeline.mllm.model, layer)().weight for pipeline in (before, after))
         assert torch.equal(old[: after.layout.system_image], new[: after.layout.system_image])
