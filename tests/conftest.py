@@ -14,6 +14,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
+COSTLY = {"bench", "converted", "decode", "judged", "made", "step"}
+"""Fixtures of a module that take long to make: the tests that share one run in one process, so that it is made once."""
+
 GOLDEN = Path(os.environ.get("SMARTEDIT_GOLDEN", Path(__file__).parent / "golden"))
 
 
@@ -21,3 +24,10 @@ GOLDEN = Path(os.environ.get("SMARTEDIT_GOLDEN", Path(__file__).parent / "golden
 def golden() -> Path:
     """The folder of reference numbers, same layout as the reference sets of the project."""
     return GOLDEN
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if COSTLY.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))

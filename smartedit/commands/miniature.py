@@ -96,6 +96,12 @@ def fit(
     work: Annotated[Path, typer.Argument(help="Folder for drawings, states and finished parts; about 3.5 GB.")],
     weights: Annotated[Path, typer.Option("--weights", "-o", help="Where the parts that ship are written.")],
     processes: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 2,
+    amount: Annotated[
+        float,
+        typer.Option(
+            help="By what scenes, texts and steps are multiplied (short trainings: by its root); 0.05 tries it all."
+        ),
+    ] = 1.0,
     pack: Annotated[bool, typer.Option("--pack", help="Only write the parts that WORK holds finished.")] = False,
 ) -> None:
     """Draw, train and write all weights that ship; hours on a CPU. The same command goes on where it was stopped."""
@@ -106,13 +112,15 @@ def fit(
     logging.getLogger("smartedit.miniature.fit").setLevel(logging.INFO)
     with plain_words():
         from smartedit.miniature.fit.chain import finished_parts, fit_miniature
+        from smartedit.miniature.fit.recipe import Recipe, scaled
         from smartedit.miniature.fit.shipping import ship
 
         if pack:
             sizes = ship(finished_parts(work), weights)
         else:
+            recipe = scaled(Recipe(), amount) if amount != 1.0 else None
             sizes = fit_miniature(
-                work, weights, processes=processes, on_part=lambda name: typer.echo(f"{name} ...", err=True)
+                work, weights, recipe, processes=processes, on_part=lambda name: typer.echo(f"{name} ...", err=True)
             )
     for name, size in sizes.items():
         typer.echo(f"{weights / name}: {size / 1e6:.2f} MB")

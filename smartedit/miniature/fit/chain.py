@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reason_edit.files import sole_holder
 from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, load_training_config
 from smartedit.data.build import build_from_file
@@ -24,7 +25,7 @@ from smartedit.miniature.fit.looks import draw_looks
 from smartedit.miniature.fit.pairs import Pairs, draw_pairs, repeated, thinned, turned
 from smartedit.miniature.fit.perceptual import fit_perceptual
 from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
-from smartedit.miniature.fit.recipe import Recipe
+from smartedit.miniature.fit.recipe import PRESET, Recipe, keep_recipe
 from smartedit.miniature.fit.shipping import ship
 from smartedit.miniature.fit.texts import sample_texts
 from smartedit.miniature.fit.tokenizers import clip_ids, fit_clip_tokenizer, fit_llama_tokenizer
@@ -33,11 +34,14 @@ from smartedit.model.prompts import OUR_PROMPTS, read_prompts
 from smartedit.model.tokenizer import load_tokenizer, read_layout
 from smartedit.training.train import train
 
-PRESET = "miniature"
 MORE_EDITS = "../edits/InstructPix2PixCLIPFiltered_HF"
 """Beside the corpora: the same InstructPix2Pix set with more prompts."""
 FULL_MEAN = "full-mean"
 STAGES = (StageName.ALIGN, StageName.JOINT, StageName.FULL)
+
+
+class BusyFolderError(ValueError):
+    """Two calls are to write one folder."""
 
 
 def fit_miniature(
@@ -59,8 +63,22 @@ def fit_miniature(
 
     Returns:
         Bytes of each shipped part.
+
+    Raises:
+        ValueError: What lies in the folder was made by another recipe.
+        BusyFolderError: The same call is at work there.
     """
     recipe, config = recipe or Recipe(), load_model_config(PRESET)
+    work.mkdir(parents=True, exist_ok=True)
+    busy = BusyFolderError(f"{work}: is being written by another `miniature fit`; wait for it, or name another folder")
+    with sole_holder(work / ".fit.lock", busy):
+        keep_recipe(recipe, work)
+        return _fit(work, weights, recipe, config, processes, on_part)
+
+
+def _fit(
+    work: Path, weights: Path, recipe: Recipe, config: ModelConfig, processes: int, on_part: Callable[[str], None]
+) -> dict[str, int]:
     stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
     on_part("tokenizers")
     texts = list(sample_texts(stock, recipe.tokenizer_texts))

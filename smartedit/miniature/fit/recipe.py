@@ -1,8 +1,13 @@
 """How much of everything goes into the shipped weights: scenes, steps, rates, seeds."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
 
+from reason_edit.files import write_text
+from smartedit.config.training import StageName, load_training_config
 from smartedit.miniature.fit.schedule import Plan
 
 
@@ -83,3 +88,82 @@ class Recipe:
         ("training.steps=320", "training.ema_decay=0.99", "training.learning_rate=5e-5", "training.seed=1"),
         ("training.steps=360", "training.ema_decay=0.99", "training.seed=2"),
     )
+
+
+PRESET = "miniature"
+FILE = "recipe.json"
+_LONG = 2000
+_COUNTS = (
+    "pair_scenes",
+    "looks",
+    "crawl",
+    "corpora_scenes",
+    "edit_prompts",
+    "early_steps",
+    "shrunk_from",
+    "shrunk_scenes",
+    "more_scenes",
+    "text_steps",
+    "text_more_steps",
+)
+"""What `scaled` takes less of, besides the steps of all plans and stages; the synthetic set has its size."""
+
+
+def scaled(recipe: Recipe, amount: float) -> Recipe:
+    """The same recipe with less, or more, of every drawing and every training.
+
+    Args:
+        recipe: A recipe.
+        amount: By what scenes, texts and steps are multiplied; trainings of under 2,000 steps by its square root, for
+            everything sees through the small networks of the first parts.
+
+    Raises:
+        ValueError: The amount is not positive.
+    """
+    if not amount > 0:
+        raise ValueError(f"--amount {amount:g}: must be above 0; 1 is what the shipped weights were made with")
+
+    def some(count: int) -> int:
+        return max(1, round(count * amount))
+
+    def some_steps(steps: int) -> int:
+        return some(steps) if steps >= _LONG else max(1, round(steps * amount**0.5))
+
+    def shorter(value: Any) -> Any:
+        if isinstance(value, Plan):
+            steps = some_steps(value.steps)
+            return replace(value, steps=steps, warmup=min(value.warmup, steps // 4))
+        return tuple(map(shorter, value)) if isinstance(value, tuple) else value
+
+    def stage(name: StageName, overrides: tuple[str, ...]) -> tuple[str, ...]:
+        training = load_training_config(name, PRESET, overrides)
+        steps = some_steps(training.steps)
+        warmup = min(training.warmup_steps, steps // 4)
+        return (*overrides, f"training.steps={steps}", f"training.warmup_steps={warmup}")
+
+    plans = {f.name: shorter(getattr(recipe, f.name)) for f in fields(recipe) if f.name not in ("stages", "full_again")}
+    return replace(
+        recipe,
+        **plans | {name: some(getattr(recipe, name)) for name in _COUNTS},
+        stages={name.value: stage(name, tuple(recipe.stages.get(name.value, ()))) for name in StageName},
+        full_again=tuple(stage(StageName.FULL, overrides) for overrides in recipe.full_again),
+    )
+
+
+def keep_recipe(recipe: Recipe, work: Path) -> None:
+    """Write the recipe into a folder of finished parts, or make sure that those were made by it.
+
+    Raises:
+        ValueError: They were made by another; names what differs.
+    """
+    path, asked = work / FILE, json.loads(json.dumps(asdict(recipe)))
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{name} was {before.get(name)} and is {value}"
+            for name, value in asked.items()
+            if before.get(name) != value
+        ]
+        if changed:
+            raise ValueError(f"{path}: {'; '.join(changed)}; give the former amount, or name another folder")
+    write_text(path, json.dumps(asked, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import torch
 from transformers import CLIPTextModel
 
+from reason_edit.files import sole_holder
 from reason_edit.schema import Category
 from smartedit.config.model import load_model_config
+from smartedit.config.training import StageName, load_training_config
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
-from smartedit.miniature.fit.chain import PRESET, fit_miniature
+from smartedit.miniature.fit.chain import BusyFolderError, fit_miniature
 from smartedit.miniature.fit.denoiser import averaged_denoiser
 from smartedit.miniature.fit.pairs import (
     draw_pairs,
@@ -24,7 +27,7 @@ from smartedit.miniature.fit.pairs import (
     thinned,
     turned,
 )
-from smartedit.miniature.fit.recipe import Recipe
+from smartedit.miniature.fit.recipe import PRESET, Recipe, keep_recipe, scaled
 from smartedit.miniature.fit.schedule import Journal, Plan
 from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
 from smartedit.miniature.kinds import KINDS
@@ -270,3 +273,31 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     journal.note(1, loss=0.5)
     with pytest.raises(FloatingPointError, match="step 2: the loss is not finite"):
         journal.note(2, loss=float(np.nan))
+
+
+def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> None:
+    whole, less = Recipe(), scaled(Recipe(), 0.01)
+    assert less.denoiser_last.steps == 178 and less.denoiser_last.warmup == 44
+    assert less.denoiser_last.batch_size == whole.denoiser_last.batch_size
+    assert [plan.steps for plan in less.language] == [80, 55, 90]
+    assert (less.pair_scenes, less.early_steps, less.text_steps) == (140, 45, 35)
+    assert less.synthetic == whole.synthetic == 476
+    joint = load_training_config(StageName.JOINT, PRESET, less.stages["joint"])
+    assert (joint.steps, joint.warmup_steps) == (80, 20)
+    again = [load_training_config(StageName.FULL, PRESET, overrides) for overrides in less.full_again]
+    assert [(t.steps, t.seed, t.learning_rate) for t in again] == [(32, 1, 5e-5), (36, 2, 1e-4)]
+    assert scaled(whole, 2).pair_scenes == 28_000
+    with pytest.raises(ValueError, match="--amount -1: must be above 0"):
+        scaled(whole, -1)
+
+
+def test_another_recipe_is_not_mixed_into_finished_parts(tmp_path: Path) -> None:
+    keep_recipe(RECIPE, tmp_path)
+    keep_recipe(RECIPE, tmp_path)
+    with pytest.raises(ValueError, match=r"recipe\.json: looks was 10 and is 11; give the former amount"):
+        keep_recipe(replace(RECIPE, looks=11), tmp_path)
+
+
+def test_a_second_call_keeps_out_while_one_is_at_work(tmp_path: Path) -> None:
+    with sole_holder(tmp_path / ".fit.lock", RuntimeError()), pytest.raises(BusyFolderError, match="another"):
+        fit_miniature(tmp_path, tmp_path / "weights", RECIPE)
