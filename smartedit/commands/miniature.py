@@ -1,5 +1,6 @@
 """`smartedit miniature`: writes drawn data sets."""
 
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -115,6 +116,10 @@ def fit(
         from smartedit.miniature.fit.recipe import Recipe, scaled
         from smartedit.miniature.fit.shipping import ship
 
+        if amount != 1.0 and pack:
+            raise ValueError("--pack writes what WORK holds, and takes no --amount")
+        if amount != 1.0 and weights.resolve() == Path(str(resources.files("smartedit.weights"))).resolve():
+            raise ValueError(f"--weights {weights}: are those that ship; name another folder for --amount {amount:g}")
         if pack:
             sizes = ship(finished_parts(work), weights)
         else:

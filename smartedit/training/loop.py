@@ -27,7 +27,7 @@ from smartedit.training.saving import CheckpointFolder, TrainingState, full_disk
 from smartedit.training.sharding import assemble, gathered, joined, like, local, whole, whole_tree
 from smartedit.training.trainee import Trainee
 from smartedit.training.visits import MicroBatch, Positions, VisitDataset
-from smartedit.training.zero import FLAG, ZeroEngine, chosen_zero
+from smartedit.training.zero import FLAG, ZeroEngine
 
 _MOST_IDS = 64
 
@@ -66,6 +66,7 @@ class Loop:
         checkpoints: Where the run's states are.
         journal: Where it is logged.
         cache: Of the frozen encoders, or None.
+        zero: DeepSpeed's settings, or None where it takes no part.
         validate: Called with the number of steps done, when edits are to be shown; on the first process only.
     """
 
@@ -75,6 +76,7 @@ class Loop:
     checkpoints: CheckpointFolder
     journal: Journal
     cache: EncoderCache | None = None
+    zero: Mapping[str, Any] | None = None
     validate: Callable[[int], None] | None = None
 
     def run(self, model_folder: Path) -> None:
@@ -149,9 +151,8 @@ class Loop:
 
     def _engine(self) -> Engine:
         """What makes the steps, for as many processes as there are."""
-        zero = chosen_zero(self.training)
-        if zero is not None:
-            return ZeroEngine(zero, self.trainee, self.training, self.accelerator)
+        if self.zero is not None:
+            return ZeroEngine(self.zero, self.trainee, self.training, self.accelerator)
         return AccelerateEngine(self.trainee, self.training, self.accelerator)
 
     def _batches(self, first: int) -> Iterator[MicroBatch]:

@@ -156,7 +156,19 @@ def _deepspeed_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int
             bytes_each=4,
             moment=Moment.PASSES,
         ),
-        MemoryLine(what="the largest weight's gradient, float32", count=max(sizes), bytes_each=4, moment=Moment.PASSES),
+        MemoryLine(
+            what="the largest gradient, with and without the old rows, float32",
+            count=2 * max(sizes),
+            bytes_each=4,
+            moment=Moment.PASSES,
+        ),
+        MemoryLine(
+            what="gradients of the pass at work, float32",
+            count=trained if training.gradient_accumulation > 1 else 0,
+            bytes_each=4,
+            shared_by=num_gpus,
+            moment=Moment.PASSES,
+        ),
         MemoryLine(
             what="Adam's intermediate results",
             count=trained,

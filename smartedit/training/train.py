@@ -24,6 +24,7 @@ from smartedit.training.loop import Loop, build_accelerator
 from smartedit.training.saving import CheckpointFolder, Identity
 from smartedit.training.trainee import Trainee
 from smartedit.training.validation import Validation
+from smartedit.training.zero import chosen_zero
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ def train(
     finished = run / MODEL
     given = {"start": start, "manifest": Manifest(manifest).path, "text_encoder": text_encoder}
     accelerator = build_accelerator(training)
+    zero = chosen_zero(training, accelerator.num_processes)
     from smartedit.training.build import build_trainee  # heavy
 
     built = build_trainee(
@@ -120,6 +122,7 @@ def train(
                 on_step=on_step,
             ),
             cache=cache,
+            zero=zero,
             validate=_validation(built, run, training, accelerator.is_main_process),
         )
         aside = run / f".{MODEL}.tmp-{os.getpid()}"

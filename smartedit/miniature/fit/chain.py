@@ -69,6 +69,8 @@ def fit_miniature(
         BusyFolderError: The same call is at work there.
     """
     recipe, config = recipe or Recipe(), load_model_config(PRESET)
+    if work.exists() and not work.is_dir():
+        raise ValueError(f"{work}: is a file; name a folder")
     work.mkdir(parents=True, exist_ok=True)
     busy = BusyFolderError(f"{work}: is being written by another `miniature fit`; wait for it, or name another folder")
     with sole_holder(work / ".fit.lock", busy):

@@ -321,8 +321,13 @@ def batches(count: int, *, size: int, steps: int, start: int, seed: int) -> Iter
         steps: Step after the last.
         start: First step.
         seed: Of the orders.
+
+    Raises:
+        ValueError: There are fewer rows than a batch takes.
     """
     per_epoch = count // size
+    if not per_epoch:
+        raise ValueError(f"{count} rows are too few for batches of {size}; draw more")
     order, epoch = np.empty(0, np.int64), -1
     for step in range(start, steps):
         if step // per_epoch != epoch:

@@ -16,6 +16,7 @@ class Recipe:
     """All amounts; the defaults are those of the shipped weights.
 
     Attributes:
+        amount: Which part of the shipped weights' amounts these are; `scaled` sets it.
         seed: Of all drawn scenes.
         pair_scenes: Scenes of the denoiser's pairs.
         looks: Scenes with captions and questions.
@@ -49,6 +50,7 @@ class Recipe:
         full_again: Overrides of further trainings of `full`, each from the first one's model; the mean of all ships.
     """
 
+    amount: float = 1.0
     seed: int = 0
     pair_scenes: int = 14_000
     looks: int = 10_000
@@ -92,6 +94,7 @@ class Recipe:
 
 PRESET = "miniature"
 FILE = "recipe.json"
+LEAST, MOST = 0.01, 100.0
 _LONG = 2000
 _COUNTS = (
     "pair_scenes",
@@ -118,10 +121,12 @@ def scaled(recipe: Recipe, amount: float) -> Recipe:
             everything sees through the small networks of the first parts.
 
     Raises:
-        ValueError: The amount is not positive.
+        ValueError: There would be fewer rows than one batch takes, or more than can be drawn.
     """
-    if not amount > 0:
-        raise ValueError(f"--amount {amount:g}: must be above 0; 1 is what the shipped weights were made with")
+    if not LEAST <= amount <= MOST:
+        raise ValueError(
+            f"--amount {amount:g}: must be {LEAST:g} to {MOST:g}; 1 is what the shipped weights were made with"
+        )
 
     def some(count: int) -> int:
         return max(1, round(count * amount))
@@ -144,7 +149,7 @@ def scaled(recipe: Recipe, amount: float) -> Recipe:
     plans = {f.name: shorter(getattr(recipe, f.name)) for f in fields(recipe) if f.name not in ("stages", "full_again")}
     return replace(
         recipe,
-        **plans | {name: some(getattr(recipe, name)) for name in _COUNTS},
+        **plans | {"amount": recipe.amount * amount} | {name: some(getattr(recipe, name)) for name in _COUNTS},
         stages={name.value: stage(name, tuple(recipe.stages.get(name.value, ()))) for name in StageName},
         full_again=tuple(stage(StageName.FULL, overrides) for overrides in recipe.full_again),
     )
@@ -154,16 +159,21 @@ def keep_recipe(recipe: Recipe, work: Path) -> None:
     """Write the recipe into a folder of finished parts, or make sure that those were made by it.
 
     Raises:
-        ValueError: They were made by another; names what differs.
+        ValueError: They were made by another, or nobody knows by which; names the remedy.
     """
     path, asked = work / FILE, json.loads(json.dumps(asdict(recipe)))
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [
-            f"{name} was {before.get(name)} and is {value}"
-            for name, value in asked.items()
-            if before.get(name) != value
-        ]
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: cannot be read ({error}); name another folder") from error
+        if before.get("amount") != recipe.amount:
+            raise ValueError(f"{path}: was begun with --amount {before.get('amount')}; give it, or name another folder")
+        changed = [name for name, value in asked.items() if before.get(name) != value]
         if changed:
-            raise ValueError(f"{path}: {'; '.join(changed)}; give the former amount, or name another folder")
+            raise ValueError(
+                f"{path}: was begun by another version, with other values of {', '.join(changed)}; name another folder"
+            )
+    elif recipe.amount != 1.0 and any(work.glob("*/")):
+        raise ValueError(f"{work}: holds something, and no {FILE} tells of which amount; name an empty folder")
     write_text(path, json.dumps(asked, indent=1) + "\n")

@@ -1,17 +1,21 @@
 """The chain that makes the shipped weights, at amounts that take a minute: from drawings to pipelines that load."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from transformers import CLIPTextModel
+from typer.testing import CliRunner
 
 from reason_edit.files import sole_holder
 from reason_edit.schema import Category
+from smartedit.commands.miniature import app
 from smartedit.config.model import load_model_config
 from smartedit.config.training import StageName, load_training_config
 from smartedit.miniature.benchmark_set import benchmark_cases
@@ -19,6 +23,7 @@ from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.chain import BusyFolderError, fit_miniature
 from smartedit.miniature.fit.denoiser import averaged_denoiser
 from smartedit.miniature.fit.pairs import (
+    batches,
     draw_pairs,
     names_kind_alone,
     names_other_color,
@@ -286,18 +291,53 @@ def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> Non
     assert (joint.steps, joint.warmup_steps) == (80, 20)
     again = [load_training_config(StageName.FULL, PRESET, overrides) for overrides in less.full_again]
     assert [(t.steps, t.seed, t.learning_rate) for t in again] == [(32, 1, 5e-5), (36, 2, 1e-4)]
-    assert scaled(whole, 2).pair_scenes == 28_000
-    with pytest.raises(ValueError, match="--amount -1: must be above 0"):
-        scaled(whole, -1)
+    assert less.amount == 0.01 and scaled(whole, 2).pair_scenes == 28_000
+    for amount in (0.0, -1.0, 0.001, math.inf, math.nan):
+        with pytest.raises(ValueError, match=r"--amount .*: must be 0\.01 to 100"):
+            scaled(whole, amount)
 
 
 def test_another_recipe_is_not_mixed_into_finished_parts(tmp_path: Path) -> None:
-    keep_recipe(RECIPE, tmp_path)
-    keep_recipe(RECIPE, tmp_path)
-    with pytest.raises(ValueError, match=r"recipe\.json: looks was 10 and is 11; give the former amount"):
-        keep_recipe(replace(RECIPE, looks=11), tmp_path)
+    keep_recipe(RECIPE, tmp_path / "work")
+    keep_recipe(RECIPE, tmp_path / "work")
+    with pytest.raises(ValueError, match=r"recipe\.json: was begun by another version, with other values of looks;"):
+        keep_recipe(replace(RECIPE, looks=11), tmp_path / "work")
+    with pytest.raises(ValueError, match=r"begun with --amount 1\.0; give it"):
+        keep_recipe(replace(RECIPE, amount=0.5), tmp_path / "work")
+    (tmp_path / "work/recipe.json").write_text("{")
+    with pytest.raises(ValueError, match=r"recipe\.json: cannot be read"):
+        keep_recipe(RECIPE, tmp_path / "work")
+    (tmp_path / "former/pairs").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no recipe\.json tells of which amount"):
+        keep_recipe(replace(RECIPE, amount=0.5), tmp_path / "former")
+    keep_recipe(RECIPE, tmp_path / "former")
 
 
 def test_a_second_call_keeps_out_while_one_is_at_work(tmp_path: Path) -> None:
     with sole_holder(tmp_path / ".fit.lock", RuntimeError()), pytest.raises(BusyFolderError, match="another"):
         fit_miniature(tmp_path, tmp_path / "weights", RECIPE)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="is a file; name a folder"):
+        fit_miniature(tmp_path / "file", tmp_path / "weights", RECIPE)
+
+
+def test_too_few_rows_for_a_batch_are_told() -> None:
+    with pytest.raises(ValueError, match="3 rows are too few for batches of 4"):
+        next(batches(3, size=4, steps=1, start=0, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--amount", "0.5", "--pack"], "takes no --amount"),
+        (
+            ["--amount", "0.5", "--weights", str(resources.files("smartedit.weights"))],
+            "are those that ship; name another",
+        ),
+    ],
+)
+def test_a_trial_replaces_nothing_that_ships(tmp_path: Path, options: list[str], message: str) -> None:
+    words = ["fit", str(tmp_path / "work"), "--weights", str(tmp_path / "weights"), *options]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and message in done.output
+    assert not (tmp_path / "work").exists()

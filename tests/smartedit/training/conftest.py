@@ -111,6 +111,20 @@ def run_stage(manifest: Path, start: Path, text_encoder: Path, editor: Path, mod
     return TinyStages(manifest=manifest, start=start, text_encoder=text_encoder, editor=editor, model=model_config)
 
 
+def same_states(run: Path, other: Path) -> None:
+    """The optimizer's states in the last checkpoints of two runs, weight by weight, each against its own size."""
+    found, expected = (
+        torch.load(max((r / "checkpoints").iterdir()), weights_only=True)["optimizer"] for r in (run, other)
+    )
+    assert [g["params"] for g in found["param_groups"]] == [g["params"] for g in expected["param_groups"]]
+    assert found["state"].keys() == expected["state"].keys()
+    for number, state in expected["state"].items():
+        assert found["state"][number].keys() == state.keys()
+        for name, values in state.items():
+            size = values.norm()
+            assert (found["state"][number][name] - values).norm() <= 0.02 * size + 1e-9, (number, name, size)
+
+
 def metrics(run: Path) -> list[dict[str, float]]:
     """The lines of metrics.jsonl without what depends on the clock."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

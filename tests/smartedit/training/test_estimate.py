@@ -102,7 +102,9 @@ def test_activations_are_within_a_tenth(config: ModelConfig, checkpointing: bool
 
 
 def test_stages_and_sharing(config: ModelConfig) -> None:
-    half = settings(mixed_precision=Precision.BFLOAT16, ema_decay=0.99, gradient_checkpointing=True)
+    half = settings(
+        mixed_precision=Precision.BFLOAT16, ema_decay=0.99, gradient_checkpointing=True, gradient_accumulation=2
+    )
 
     def held(stage: StageName, sharding: Sharding, gpus: int = 8) -> Mapping[str, int]:
         return lines(estimate(stage, model=config, training=half, num_gpus=gpus, sharding=sharding))
@@ -124,6 +126,7 @@ def test_stages_and_sharing(config: ModelConfig) -> None:
     assert deepspeed["Adam's two states, float32"] == trained // 4
     assert deepspeed["gradients, float32"] == deepspeed["the optimizer's copy of them, float32"] == trained // 8
     assert deepspeed["DeepSpeed's bucket of gradients, float32"] == 2 * 10**9
+    assert deepspeed["gradients of the pass at work, float32"] == trained // 8
     assert alone["DDP's buckets of gradients, float32"] == trained
     assert "DDP's buckets of gradients, float32" not in held(StageName.FULL, Sharding.NONE, 1)
     joint, align = (held(stage, Sharding.NONE) for stage in (StageName.JOINT, StageName.ALIGN))

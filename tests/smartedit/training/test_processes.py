@@ -18,7 +18,7 @@ from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.training import loop
 from smartedit.training.sharding import assemble, local
 from smartedit.training.visits import Positions
-from tests.smartedit.training.conftest import metrics
+from tests.smartedit.training.conftest import metrics, same_states
 from tests.smartedit.training.tiny_stages import TinyStages
 
 FRESH = multiprocessing.get_context("forkserver")
@@ -136,17 +136,18 @@ def test_two_processes_equal_one_with_twice_the_batch(
     for ours, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
     same_model(tmp_path / "two/model", one)
+    same_states(tmp_path / "two", tmp_path / "one")
 
 
 @pytest.mark.parametrize("sharing", ["fsdp", "deepspeed"])
-def test_sharded_processes_that_are_killed_go_on_also_as_one(
+def test_processes_that_are_killed_go_on_shared_in_another_way_and_as_one(
     run_stage: TinyStages, tmp_path: Path, sharing: str
 ) -> None:
     averaged = "training.ema_decay=0.5"
     one = run_stage("full", tmp_path / "one", averaged)
     run = tmp_path / "two"
-    for step in (2, 4):
-        processes = start_two(run_stage, "full", run, averaged, sharing=sharing)
+    for step, way in ((2, "whole"), (4, sharing)):
+        processes = start_two(run_stage, "full", run, averaged, sharing=way)
         while not (run / f"checkpoints/step-{step:08d}.pt").is_file():
             assert all(process.is_alive() for process in processes)
             processes[0].join(0.02)
@@ -158,6 +159,7 @@ def test_sharded_processes_that_are_killed_go_on_also_as_one(
     for ours, theirs in zip(metrics(run), metrics(tmp_path / "one"), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
     same_model(run / "model", one)
+    same_states(run, tmp_path / "one")
 
 
 def test_sharded_processes_do_what_whole_ones_do(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
