@@ -106,14 +106,19 @@ def _said() -> tuple[str, dict[str, Any]]:
             raise ShardingError(f"{file}: is no JSON object of DeepSpeed's settings")
         return file, content
     environment = os.environ.get
-    stage = environment("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
-    passes = environment("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "auto")
-    clipping = environment("ACCELERATE_GRADIENT_CLIPPING", "auto")
+
+    def number(name: str, default: str) -> Any:
+        text = environment(name, default)
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
     return "deepspeed_config of accelerate's file", {
-        "gradient_accumulation_steps": int(passes) if passes.isdigit() else passes,
-        "gradient_clipping": "auto" if clipping == "auto" else float(clipping),
+        "gradient_accumulation_steps": number("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "auto"),
+        "gradient_clipping": number("ACCELERATE_GRADIENT_CLIPPING", "auto"),
         "zero_optimization": {
-            "stage": int(stage) if stage.isdigit() else stage,
+            "stage": number("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"),
             "offload_optimizer": {"device": environment("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none")},
             "offload_param": {"device": environment("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", "none")},
         },

@@ -121,7 +121,10 @@ def test_accelerates_own_block_is_followed_and_refused_alike(
         chosen_zero(training, 8)
     asked(monkeypatch, ACCELERATE_GRADIENT_ACCUMULATION_STEPS=str(training.gradient_accumulation))
     assert chosen_zero(training, 8) is not None
-    asked(monkeypatch, ACCELERATE_DEEPSPEED_ZERO_STAGE="3")
+    asked(monkeypatch, ACCELERATE_GRADIENT_CLIPPING="some")
+    with pytest.raises(ShardingError, match="gradient_clipping is 'some'"):
+        chosen_zero(training, 8)
+    asked(monkeypatch, ACCELERATE_GRADIENT_CLIPPING="1.0", ACCELERATE_DEEPSPEED_ZERO_STAGE="3")
     with pytest.raises(ShardingError, match="stage is 3"):
         chosen_zero(training, 8)
 
