@@ -102,6 +102,13 @@ def _model_of(pipeline: SmartEditPipeline, stage: StageName, model: ModelConfig)
     lora = model.mllm.lora
     if "lora" in STAGES[stage].trains and not mllm.config.lora_rank and lora is not None:
         mllm.add_lora(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.target_modules)
+    elif "lora" in STAGES[stage].trains and lora is not None:
+        has = {name: mllm.config[f"lora_{name}"] for name in ("rank", "alpha", "dropout")}
+        others = ", ".join(
+            f"{name} {kept}, not {getattr(lora, name)}" for name, kept in has.items() if kept != getattr(lora, name)
+        )
+        if others:
+            logger.warning("the start has LoRA already, and it stays as it is: %s (model.mllm.lora)", others)
     bim = pipeline.bim
     if "unet" in STAGES[stage].trains and not STAGES[stage].interaction:
         bim = None

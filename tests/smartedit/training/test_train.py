@@ -1,6 +1,7 @@
 """Stages train what they should, on rows that follow from seeds, and end as pipelines."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,3 +226,17 @@ def test_edits_are_shown_and_change_nothing(run_stage: TinyStages, tmp_path: Pat
         assert [path.name for path in grids] == ["step-00000001.png", "step-00000002.png"]
         with Image.open(grids[0]) as grid:
             assert grid.size[0] == 3 * 32 and grid.size[1] > 2 * 32
+
+
+def test_adapters_that_the_start_has_stay_and_that_is_told(
+    run_stage: TinyStages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    joint = run_stage("joint", tmp_path / "joint", "training.steps=1")
+    lora = run_stage.model.mllm.lora
+    assert lora is not None
+    mllm = replace(run_stage.model.mllm, lora=replace(lora, dropout=0.5))
+    caplog.clear()
+    run_stage("full", tmp_path / "same", "training.steps=1", start=joint)
+    assert "has LoRA already" not in caplog.text
+    run_stage("full", tmp_path / "other", "training.steps=1", start=joint, model=replace(run_stage.model, mllm=mllm))
+    assert "has LoRA already, and it stays as it is: dropout 0.0, not 0.5 (model.mllm.lora)" in caplog.text
