@@ -83,12 +83,12 @@ class StageOnMeta:
 
 def state_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int, sharding: Sharding) -> list[MemoryLine]:
     """Weights, gradients, and the optimizer's states."""
-    if sharding is Sharding.DEEPSPEED:
-        return _deepspeed_lines(built, training, num_gpus)
     parameters = [parameter for part in built.parts for parameter in part.parameters()]
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     beside = sum(p.numel() for part in built.beside for p in part.parameters())
     shared_by = 1 if sharding is Sharding.NONE else num_gpus
+    whole = sharding in (Sharding.NONE, Sharding.DEEPSPEED)
+    weights_by = 1 if whole else num_gpus
     inside = {id(parameter) for layer in _layers(built) for parameter in layer.parameters()}
     frozen = [parameter for parameter in parameters if not parameter.requires_grad]
     lines = []
@@ -97,7 +97,7 @@ def state_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int, sha
         ours = [parameter for parameter in frozen if parameter.dtype is dtype]
         every = sum(p.numel() for p in ours)
         in_layers = sum(p.numel() for p in ours if id(p) in inside)
-        if sharding is Sharding.NONE:
+        if whole:
             lines.append(MemoryLine(what=f"frozen weights, {name}", count=every, bytes_each=dtype.itemsize))
             continue
         lines += [
@@ -113,15 +113,17 @@ def state_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int, sha
         ]
     lines += [
         MemoryLine(what="frozen encoders beside the model, float32", count=beside, bytes_each=4),
-        MemoryLine(what="trained weights, float32", count=trained, bytes_each=4, shared_by=shared_by),
+        MemoryLine(what="trained weights, float32", count=trained, bytes_each=4, shared_by=weights_by),
         MemoryLine(what="gradients, float32", count=trained, bytes_each=4, shared_by=shared_by),
     ]
     if sharding is Sharding.NONE and num_gpus > 1:
         lines.append(MemoryLine(what="DDP's buckets of gradients, float32", count=trained, bytes_each=4))
     lines.append(MemoryLine(what="Adam's two states, float32", count=trained, bytes_each=8, shared_by=shared_by))
     if training.ema_decay:
-        lines.append(MemoryLine(what="averaged weights, float32", count=trained, bytes_each=4, shared_by=shared_by))
-    if sharding is not Sharding.NONE:
+        lines.append(MemoryLine(what="averaged weights, float32", count=trained, bytes_each=4, shared_by=weights_by))
+    if sharding is Sharding.DEEPSPEED:
+        lines += _deepspeed_lines(built, training, num_gpus)
+    elif sharding is not Sharding.NONE:
         lines += _gathered_lines(built, sharding)
     step = MemoryLine(
         what="Adam's intermediate results", count=trained, bytes_each=4, shared_by=shared_by, moment=Moment.STEP
@@ -130,52 +132,19 @@ def state_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int, sha
 
 
 def _deepspeed_lines(built: StageOnMeta, training: TrainingConfig, num_gpus: int) -> list[MemoryLine]:
-    """ZeRO-2 with float32 weights: the optimizer has a copy of its part, and gradients pass through one bucket."""
-    parameters = [parameter for part in built.parts for parameter in part.parameters()]
-    sizes = [p.numel() for p in parameters if p.requires_grad]
+    """What ZeRO-2 has besides: a copy of its part of the weights, and gradients on their way through one bucket."""
+    sizes = [p.numel() for part in built.parts for p in part.parameters() if p.requires_grad]
     trained = sum(sizes)
-    frozen = {
-        dtype: sum(p.numel() for p in parameters if not p.requires_grad and p.dtype is dtype)
-        for dtype in (torch.bfloat16, torch.float32)
-    }
-    beside = sum(p.numel() for part in built.beside for p in part.parameters())
+    several = training.gradient_accumulation > 1
+    lines = [
+        ("the optimizer's copy of trained weights, float32", trained, num_gpus, Moment.ALWAYS),
+        ("DeepSpeed's bucket of gradients, float32", DEEPSPEED_BUCKET, 1, Moment.PASSES),
+        ("the largest gradient, with and without the old rows, float32", 2 * max(sizes), 1, Moment.PASSES),
+        ("gradients of the pass at work, float32", trained if several else 0, num_gpus, Moment.PASSES),
+    ]
     return [
-        *(
-            MemoryLine(what=f"frozen weights, {str(t).removeprefix('torch.')}", count=n, bytes_each=t.itemsize)
-            for t, n in frozen.items()
-        ),
-        MemoryLine(what="frozen encoders beside the model, float32", count=beside, bytes_each=4),
-        MemoryLine(what="trained weights, float32", count=trained, bytes_each=4),
-        MemoryLine(what="the optimizer's copy of them, float32", count=trained, bytes_each=4, shared_by=num_gpus),
-        MemoryLine(what="gradients, float32", count=trained, bytes_each=4, shared_by=num_gpus),
-        MemoryLine(what="Adam's two states, float32", count=trained, bytes_each=8, shared_by=num_gpus),
-        MemoryLine(what="averaged weights, float32", count=trained if training.ema_decay else 0, bytes_each=4),
-        MemoryLine(
-            what="DeepSpeed's bucket of gradients, float32",
-            count=DEEPSPEED_BUCKET,
-            bytes_each=4,
-            moment=Moment.PASSES,
-        ),
-        MemoryLine(
-            what="the largest gradient, with and without the old rows, float32",
-            count=2 * max(sizes),
-            bytes_each=4,
-            moment=Moment.PASSES,
-        ),
-        MemoryLine(
-            what="gradients of the pass at work, float32",
-            count=trained if training.gradient_accumulation > 1 else 0,
-            bytes_each=4,
-            shared_by=num_gpus,
-            moment=Moment.PASSES,
-        ),
-        MemoryLine(
-            what="Adam's intermediate results",
-            count=trained,
-            bytes_each=4,
-            shared_by=num_gpus,
-            moment=Moment.STEP,
-        ),
+        MemoryLine(what=what, count=count, bytes_each=4, shared_by=shared_by, moment=moment)
+        for what, count, shared_by, moment in lines
     ]
 
 
