@@ -96,7 +96,9 @@ def catalog(
 def fit(
     work: Annotated[Path, typer.Argument(help="Folder for drawings, states and finished parts; about 3.5 GB.")],
     weights: Annotated[Path, typer.Option("--weights", "-o", help="Where the parts that ship are written.")],
-    processes: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 2,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that draw; with two, two parts are trained at once.")
+    ] = 2,
     amount: Annotated[
         float,
         typer.Option(

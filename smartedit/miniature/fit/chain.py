@@ -1,5 +1,6 @@
 """From nothing to the shipped weights: every step in order, each kept once it is done."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from smartedit.inference.memory import Precision
 from smartedit.miniature.corpora import SOURCES, write_corpora
 from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_mean, save_start, save_text_encoder
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
+from smartedit.miniature.fit.beside import beside
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
 from smartedit.miniature.fit.crawl import write_crawl
 from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, both, fit_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.language import Talk, fit_language
-from smartedit.miniature.fit.looks import draw_looks
+from smartedit.miniature.fit.looks import Looks, draw_looks
 from smartedit.miniature.fit.pairs import Pairs, draw_pairs, repeated, thinned, turned
 from smartedit.miniature.fit.perceptual import fit_perceptual
 from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
@@ -30,9 +32,12 @@ from smartedit.miniature.fit.shipping import ship
 from smartedit.miniature.fit.texts import sample_texts
 from smartedit.miniature.fit.tokenizers import clip_ids, fit_clip_tokenizer, fit_llama_tokenizer
 from smartedit.miniature.stock import Stock
+from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.prompts import OUR_PROMPTS, read_prompts
 from smartedit.model.tokenizer import load_tokenizer, read_layout
 from smartedit.training.train import train
+
+logger = logging.getLogger(__name__)
 
 MORE_EDITS = "../edits/InstructPix2PixCLIPFiltered_HF"
 """Beside the corpora: the same InstructPix2Pix set with more prompts."""
@@ -58,8 +63,9 @@ def fit_miniature(
         work: Where drawings, states and finished parts lie; about 3.5 GB.
         weights: Where the parts that ship are written.
         recipe: Amounts.
-        processes: Processes that draw.
-        on_part: Called with the name of each part that is begun.
+        processes: Processes that draw. With two or more, what needs no autoencoder (CLIP, language model, corpora) is
+            made beside it and the denoiser, in another process.
+        on_part: Called with the name of each part that is begun here.
 
     Returns:
         Bytes of each shipped part.
@@ -83,6 +89,35 @@ def _fit(
 ) -> dict[str, int]:
     stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
     on_part("tokenizers")
+    words, pieces = _tokenizers(work, stock, config, recipe)
+    on_part("pairs and pictures")
+    pairs = draw_pairs(
+        work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed, processes=processes
+    )
+    looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed, processes=processes)
+    if processes > 1:
+        with beside(_all_beside, work, recipe, config) as look:
+
+            def told(name: str) -> None:
+                look()
+                on_part(name)
+
+            vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, told)
+    else:
+        vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, on_part)
+    mllm = _see_and_speak(work, pairs, looks, words, pieces, config, recipe, on_part)
+    save_text_encoder(denoiser, words, work / "text_encoder")
+    save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
+    save_start(denoiser, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
+    _stages(work, config, recipe, on_part, processes)
+    on_part("squeezenet")
+    fit_perceptual(looks, recipe.perceptual, work / "perceptual")
+    on_part("shipping")
+    return ship(finished_parts(work), weights)
+
+
+def _tokenizers(work: Path, stock: Stock, config: ModelConfig, recipe: Recipe) -> tuple[Any, Any]:
+    """CLIP's and LLaMA's."""
     texts = list(sample_texts(stock, recipe.tokenizer_texts))
     words = fit_clip_tokenizer(
         texts, work / "clip_tokenizer", vocab_size=config.text.vocab_size, length=config.qformer.num_queries
@@ -93,13 +128,38 @@ def _fit(
         vocab_size=config.mllm.language.vocab_size,
         num_img_tokens=config.mllm.num_img_tokens,
     )
-    on_part("pairs and autoencoder")
-    pairs = draw_pairs(
-        work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed, processes=processes
-    )
-    vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, on_part)
+    return words, pieces
+
+
+def _all_beside(work: Path, recipe: Recipe, config: ModelConfig) -> None:
+    """In a second process, while autoencoder and denoiser are trained: all that needs neither of them."""
+
+    def told(name: str) -> None:
+        logger.info("beside: %s ...", name)
+
+    stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
+    words, pieces = _tokenizers(work, stock, config, recipe)
+    pairs = draw_pairs(work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed)
+    looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed)
+    _see_and_speak(work, pairs, looks, words, pieces, config, recipe, told)
+    told("squeezenet")
+    fit_perceptual(looks, recipe.perceptual, work / "perceptual")
+    told("corpora and manifests")
+    _rows_of_stages(work, config, recipe)
+
+
+def _see_and_speak(
+    work: Path,
+    pairs: Pairs,
+    looks: Looks,
+    words: Any,
+    pieces: Any,
+    config: ModelConfig,
+    recipe: Recipe,
+    on_part: Callable[[str], None],
+) -> ImageTextMllm:
+    """CLIP, and the language model that has its vision tower."""
     on_part("clip")
-    looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed, processes=processes)
     sizes = ClipSizes(
         vision=config.mllm.vision,
         text=config.text,
@@ -115,15 +175,8 @@ def _fit(
         prompts=OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts),
         num_patches=(config.mllm.vision.image_size // config.mllm.vision.patch_size) ** 2,
     )
-    mllm = fit_language(looks, pairs, clip.vision_model, talk, config.mllm, stock, recipe.language, work / "language")
-    save_text_encoder(denoiser, words, work / "text_encoder")
-    save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
-    save_start(denoiser, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
-    _stages(work, config, recipe, on_part, processes)
-    on_part("squeezenet")
-    fit_perceptual(looks, recipe.perceptual, work / "perceptual")
-    on_part("shipping")
-    return ship(finished_parts(work), weights)
+    stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
+    return fit_language(looks, pairs, clip.vision_model, talk, config.mllm, stock, recipe.language, work / "language")
 
 
 def finished_parts(work: Path) -> dict[str, Path]:
@@ -212,12 +265,7 @@ def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
 def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None], processes: int) -> None:
     """SmartEdit's three stages and the baseline, by the product's own training; between two of them our own."""
     on_part("corpora and manifests")
-    stock = Stock(seed=recipe.seed, count=recipe.corpora_scenes, size=recipe.corpora_side, synthetic=recipe.synthetic)
-    write_corpora(work / "corpora", stock)
-    write_corpora(work / "edits", replace(stock, count=recipe.edit_prompts), only=["instructpix2pix-hub"])
-    write_crawl(work / "crawl", replace(stock, size=config.sampling.image_size), recipe.crawl)
-    manifest = _manifest(work / "corpora", work / "corpora-manifest", f"sources.instructpix2pix.root={MORE_EDITS}")
-    crawl = _manifest(work / "crawl", work / "crawl-manifest")
+    manifest, crawl = _rows_of_stages(work, config, recipe)
     start = work / "start"
     for stage in (*STAGES, StageName.BASELINE):
         on_part(f"stage {stage.value}")
@@ -236,6 +284,16 @@ def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[
         if stage is StageName.FULL:
             _mean_of_full(finished, manifest, work, config, recipe, on_part)
         start = finished if stage is not StageName.BASELINE else start
+
+
+def _rows_of_stages(work: Path, config: ModelConfig, recipe: Recipe) -> tuple[Path, Path]:
+    """The manifest of the corpora and that of the alignment's texts."""
+    stock = Stock(seed=recipe.seed, count=recipe.corpora_scenes, size=recipe.corpora_side, synthetic=recipe.synthetic)
+    write_corpora(work / "corpora", stock)
+    write_corpora(work / "edits", replace(stock, count=recipe.edit_prompts), only=["instructpix2pix-hub"])
+    write_crawl(work / "crawl", replace(stock, size=config.sampling.image_size), recipe.crawl)
+    manifest = _manifest(work / "corpora", work / "corpora-manifest", f"sources.instructpix2pix.root={MORE_EDITS}")
+    return manifest, _manifest(work / "crawl", work / "crawl-manifest")
 
 
 def _mean_of_full(

@@ -47,14 +47,23 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About U V^T of a matrix U S V^T: singular values between 0.7 and 1.2."""
-    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    wide = wide / (wide.norm() + 1e-7)
+    """About U V^T of a matrix U S V^T: singular values between 0.7 and 1.2.
+
+    Every step of the iteration multiplies by a polynomial in the Gram matrix of the shorter side; all of them commute,
+    so only that small matrix is iterated, and the long one multiplied twice.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    scaled = matrix / (matrix.norm() + 1e-7)
+    gram = scaled.T @ scaled if tall else scaled @ scaled.T
     a, b, c = ITERATION
-    for _ in range(ITERATIONS):
-        square = wide @ wide.T
-        wide = a * wide + (b * square + c * square @ square) @ wide
-    result: Tensor = wide.T if matrix.shape[0] > matrix.shape[1] else wide
+    factor = gram
+    for step in range(ITERATIONS):
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal().add_(a)
+        factor = polynomial @ factor if step else polynomial
+        if step < ITERATIONS - 1:
+            gram = polynomial @ gram @ polynomial
+    result: Tensor = scaled @ factor if tall else factor @ scaled
     return result
 
 

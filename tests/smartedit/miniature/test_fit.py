@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import time
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -81,9 +82,13 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, int]]:
     work, weights = tmp_path_factory.mktemp("fit"), tmp_path_factory.mktemp("weights")
-    parts: list[str] = []
-    sizes = fit_miniature(work, weights, RECIPE, on_part=parts.append)
-    assert parts[0] == "tokenizers" and parts[-1] == "shipping"
+    parts: dict[str, int] = {}
+    sizes = fit_miniature(
+        work, weights, RECIPE, processes=2, on_part=lambda name: parts.setdefault(name, time.time_ns())
+    )
+    assert next(iter(parts)) == "tokenizers" and list(parts)[-1] == "shipping"
+    beside = ("clip/state.pt", "language/part2/state.pt", "perceptual/state.pt", "crawl-manifest/manifest.parquet")
+    assert all((work / file).stat().st_mtime_ns < parts["clip"] for file in beside)
     return work, weights, sizes
 
 

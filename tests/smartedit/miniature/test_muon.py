@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from smartedit.miniature.fit.muon import MuonWithAdamW, orthogonal
+from smartedit.miniature.fit.muon import ITERATION, ITERATIONS, MuonWithAdamW, orthogonal
 
 
 def test_an_update_has_singular_values_near_one_whatever_the_gradients_were():
@@ -12,6 +12,19 @@ def test_an_update_has_singular_values_near_one_whatever_the_gradients_were():
 
         assert values.min() > 0.6
         assert values.max() < 1.3
+
+
+def test_an_update_is_that_of_the_iteration_on_the_whole_matrix():
+    random = torch.Generator().manual_seed(0)
+    for rows, columns in ((24, 24), (24, 200), (200, 24), (1, 5)):
+        matrix = torch.randn(rows, columns, generator=random) + 5 * torch.randn(rows, 1, generator=random)
+        whole = matrix / matrix.norm()
+        for _ in range(ITERATIONS):
+            a, b, c = ITERATION
+            square = whole @ whole.T
+            whole = a * whole + (b * square + c * square @ square) @ whole
+
+        torch.testing.assert_close(orthogonal(matrix), whole, atol=1e-4, rtol=1e-3)
 
 
 def _fit(network: nn.Module, steps: int, states: list | None = None) -> tuple[list, float]:

@@ -1,0 +1,77 @@
+"""Two parts of the chain that need nothing of each other, at once: one here, one in another process."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
+
+import torch
+
+
+class FailedBesideError(RuntimeError):
+    """The other process has failed; it has written why."""
+
+
+@contextmanager
+def beside(part: Callable[..., object], *arguments: object) -> Iterator[Callable[[], None]]:
+    """Run a part in another process until the block is left, each of both with half of torch's threads.
+
+    The other process ends with this one, however that ends, and before it where the block raises.
+
+    Args:
+        part: A function of a module, called with the arguments; it starts no processes of its own. What it returns is
+            dropped: what it makes are files.
+        *arguments: Picklable.
+
+    Yields:
+        To be called now and then: gives the threads back once the other process is done, and raises if it has failed.
+
+    Raises:
+        FailedBesideError: The other process has failed.
+    """
+    threads = torch.get_num_threads()
+    half, level = max(1, threads // 2), logging.getLogger("smartedit.miniature.fit").getEffectiveLevel()
+    process = get_context("spawn").Process(target=_run, args=(part, arguments, half, level), daemon=True)
+    process.start()
+    torch.set_num_threads(half)
+
+    def look() -> None:
+        if not process.is_alive():
+            torch.set_num_threads(threads)
+            _check(process)
+
+    try:
+        yield look
+        process.join()
+        _check(process)
+    finally:
+        process.kill()
+        process.join()
+        torch.set_num_threads(threads)
+
+
+def _check(process: BaseProcess) -> None:
+    if process.exitcode:
+        raise FailedBesideError(f"the process beside ended with {process.exitcode}; what it wrote above tells why")
+
+
+def _run(part: Callable[..., object], arguments: tuple[object, ...], threads: int, level: int) -> None:
+    """In the other process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    logging.getLogger("smartedit.miniature.fit").setLevel(level)
+    torch.set_num_threads(threads)
+    try:
+        part(*arguments)
+    except KeyboardInterrupt:  # Control-C reaches both; the first process tells.
+        os._exit(130)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)

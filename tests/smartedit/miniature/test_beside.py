@@ -1,0 +1,93 @@
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from smartedit.miniature.fit.beside import FailedBesideError, beside
+
+FRESH = multiprocessing.get_context("forkserver")
+
+
+def write_threads(file: Path) -> None:
+    file.write_text(str(torch.get_num_threads()))
+
+
+def fail(file: Path) -> None:
+    file.touch()
+    raise ValueError("what is told by the process itself")
+
+
+def write_on(file: Path) -> None:
+    while True:
+        file.write_text(str(os.getpid()))
+        time.sleep(0.01)
+
+
+def write_on_beside(file: Path) -> None:
+    with beside(write_on, file):
+        time.sleep(600)
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not file.is_file() or not file.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_still(file: Path) -> bool:
+    before = file.stat().st_mtime_ns
+    time.sleep(0.3)
+    return file.stat().st_mtime_ns == before
+
+
+def test_threads_are_shared_until_one_is_done(four_threads: None, tmp_path: Path) -> None:
+    with beside(write_threads, tmp_path / "threads") as look:
+        assert torch.get_num_threads() == 2
+        wait_for(tmp_path / "threads")
+        deadline = time.monotonic() + 60
+        while torch.get_num_threads() == 2 and time.monotonic() < deadline:
+            look()
+        assert torch.get_num_threads() == 4
+    assert torch.get_num_threads() == 4
+    assert (tmp_path / "threads").read_text() == "2"
+
+
+def test_a_failure_beside_is_told_at_the_next_look_and_at_the_end(tmp_path: Path, capfd) -> None:
+    with pytest.raises(FailedBesideError, match="ended with 1"), beside(fail, tmp_path / "begun") as look:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            look()
+    assert "what is told by the process itself" in capfd.readouterr().err
+    with pytest.raises(FailedBesideError), beside(fail, tmp_path / "begun"):
+        pass
+
+
+def test_a_failure_here_ends_what_is_beside(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), beside(write_on, tmp_path / "file"):
+        wait_for(tmp_path / "file")
+        raise ZeroDivisionError
+    assert is_still(tmp_path / "file")
+
+
+def test_a_kill_here_ends_what_is_beside(tmp_path: Path) -> None:
+    process = FRESH.Process(target=write_on_beside, args=(tmp_path / "file",))
+    process.start()
+    wait_for(tmp_path / "file")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    time.sleep(0.5)
+    assert is_still(tmp_path / "file")
