@@ -105,6 +105,9 @@ def fit(
             help="By what scenes, texts and steps are multiplied (short trainings: by its root); 0.05 tries it all."
         ),
     ] = 1.0,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="The longest training in bfloat16: faster where `lscpu` shows amx_bf16.")
+    ] = False,
     pack: Annotated[bool, typer.Option("--pack", help="Only write the parts that WORK holds finished.")] = False,
 ) -> None:
     """Draw, train and write all weights that ship; hours on a CPU. The same command goes on where it was stopped."""
@@ -115,19 +118,20 @@ def fit(
     logging.getLogger("smartedit.miniature.fit").setLevel(logging.INFO)
     with plain_words():
         from smartedit.miniature.fit.chain import finished_parts, fit_miniature
-        from smartedit.miniature.fit.recipe import Recipe, scaled
+        from smartedit.miniature.fit.recipe import Recipe, in_bf16, scaled
         from smartedit.miniature.fit.shipping import ship
 
-        if amount != 1.0 and pack:
-            raise ValueError("--pack writes what WORK holds, and takes no --amount")
+        if pack and (amount != 1.0 or bf16):
+            raise ValueError("--pack writes what WORK holds, and takes no --amount and no --bf16")
         if amount != 1.0 and weights.resolve() == Path(str(resources.files("smartedit.weights"))).resolve():
             raise ValueError(f"--weights {weights}: are those that ship; name another folder for --amount {amount:g}")
         if pack:
             sizes = ship(finished_parts(work), weights)
         else:
-            recipe = scaled(Recipe(), amount) if amount != 1.0 else None
+            recipe = scaled(Recipe(), amount) if amount != 1.0 else Recipe()
+            chosen = in_bf16(recipe) if bf16 else recipe
             sizes = fit_miniature(
-                work, weights, recipe, processes=processes, on_part=lambda name: typer.echo(f"{name} ...", err=True)
+                work, weights, chosen, processes=processes, on_part=lambda name: typer.echo(f"{name} ...", err=True)
             )
     for name, size in sizes.items():
         typer.echo(f"{weights / name}: {size / 1e6:.2f} MB")

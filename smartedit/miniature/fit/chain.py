@@ -139,6 +139,8 @@ def _all_beside(work: Path, recipe: Recipe, config: ModelConfig) -> None:
 
     stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
     words, pieces = _tokenizers(work, stock, config, recipe)
+    told("shrunk pictures")
+    _shrunk(work, config, recipe, recipe.more_scenes, processes=1)
     pairs = draw_pairs(work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed)
     looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed)
     _see_and_speak(work, pairs, looks, words, pieces, config, recipe, told)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reason_edit.files import write_bytes
+from reason_edit.files import atomic_path, write_bytes
 from reason_edit.schema import PAPER_CATEGORIES, Category
 from smartedit.miniature.cases import SCENES
 from smartedit.miniature.drawing import draw
@@ -81,6 +81,8 @@ def draw_pairs(
 ) -> Pairs:
     """Draw pairs into shards of a folder, which are kept, and read them back.
 
+    Two calls may draw into one folder at the same time.
+
     Args:
         folder: Where the shards lie.
         scenes: Scenes, each with up to `VARIANTS` variants.
@@ -93,13 +95,16 @@ def draw_pairs(
     folder.mkdir(parents=True, exist_ok=True)
     shards = range(-(-scenes // SCENES_A_SHARD))
     missing = [k for k in shards if not _files(folder, k, scenes)[1].is_file()]
-    if missing:
+    if missing and processes > 1:
         with ProcessPoolExecutor(processes) as pool:
             list(
                 pool.map(
                     _draw_shard, *zip(*((folder, k, scenes, size, seed, side or size) for k in missing), strict=True)
                 )
             )
+    else:
+        for k in missing:
+            _draw_shard(folder, k, scenes, size, seed, side or size)
     return read_pairs(folder, shards, scenes)
 
 
@@ -191,6 +196,9 @@ def _files(folder: Path, shard: int, scenes: int) -> tuple[Path, Path]:
 
 
 def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int, side: int) -> None:
+    array, table = _files(folder, shard, scenes)
+    if table.is_file():
+        return
     pictures: list[NDArray[np.uint8]] = []
     rows: list[tuple[int, int, str]] = []
     for number in range(shard * SCENES_A_SHARD, min(scenes, (shard + 1) * SCENES_A_SHARD)):
@@ -198,10 +206,8 @@ def _draw_shard(folder: Path, shard: int, scenes: int, size: int, seed: int, sid
         start = len(pictures)
         pictures += [_shrunk(draw(scene, side).image, size) for scene in drawn]
         rows += [(start + pair.before, start + pair.after, pair.instruction) for pair in pairs]
-    array, table = _files(folder, shard, scenes)
-    with array.with_suffix(".part").open("wb") as file:
+    with atomic_path(array) as temporary, temporary.open("wb") as file:
         np.save(file, np.stack(pictures))
-    array.with_suffix(".part").replace(array)
     write_bytes(table, json.dumps(rows).encode())
 
 

@@ -76,13 +76,13 @@ class Recipe:
     shrunk_scenes: int = 8000
     denoiser_more: Plan = Plan(steps=9000, batch_size=32, learning_rate=8e-4, seed=6, save_every=250)
     more_scenes: int = 62_000
-    denoiser_last: Plan = Plan(steps=17_800, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
+    denoiser_last: Plan = Plan(steps=13_000, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
     plain_share: float = 0.5
     color_times: int = 4
     text_steps: int = 3500
     text_more_steps: int = 1200
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
-    picture_alignment: Plan = Plan(steps=7400, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
+    picture_alignment: Plan = Plan(steps=5000, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
     stages: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {"full": ("training.steps=480", "training.ema_decay=0.99")}
     )
@@ -155,6 +155,11 @@ def scaled(recipe: Recipe, amount: float) -> Recipe:
     )
 
 
+def in_bf16(recipe: Recipe) -> Recipe:
+    """The same recipe with the longest training, the denoiser's last, under bfloat16 autocast."""
+    return replace(recipe, denoiser_last=replace(recipe.denoiser_last, bf16=True))
+
+
 def keep_recipe(recipe: Recipe, work: Path) -> None:
     """Write the recipe into a folder of finished parts, or make sure that those were made by it.
 
@@ -172,7 +177,7 @@ def keep_recipe(recipe: Recipe, work: Path) -> None:
         changed = [name for name, value in asked.items() if before.get(name) != value]
         if changed:
             raise ValueError(
-                f"{path}: was begun by another version, with other values of {', '.join(changed)}; name another folder"
+                f"{path}: was begun otherwise, with other values of {', '.join(changed)}; name another folder"
             )
     elif recipe.amount != 1.0 and any(work.glob("*/")):
         raise ValueError(f"{work}: holds something, and no {FILE} tells of which amount; name an empty folder")

@@ -26,6 +26,7 @@ class Plan:
         seed: Of weights, order and noise.
         save_every: Steps between saved states.
         log_every: Steps between lines of the journal.
+        bf16: Whether the passes run under bfloat16 autocast, where the training knows how.
     """
 
     steps: int
@@ -35,6 +36,7 @@ class Plan:
     seed: int = 0
     save_every: int = 500
     log_every: int = 50
+    bf16: bool = False
 
 
 def cosine(step: int, plan: Plan) -> float:

@@ -22,7 +22,7 @@ from smartedit.config.training import StageName, load_training_config
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.chain import BusyFolderError, fit_miniature
-from smartedit.miniature.fit.denoiser import averaged_denoiser
+from smartedit.miniature.fit.denoiser import EditLatents, averaged_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.pairs import (
     batches,
     draw_pairs,
@@ -33,7 +33,7 @@ from smartedit.miniature.fit.pairs import (
     thinned,
     turned,
 )
-from smartedit.miniature.fit.recipe import PRESET, Recipe, keep_recipe, scaled
+from smartedit.miniature.fit.recipe import PRESET, Recipe, in_bf16, keep_recipe, scaled
 from smartedit.miniature.fit.schedule import Journal, Plan
 from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
 from smartedit.miniature.kinds import KINDS
@@ -69,7 +69,7 @@ RECIPE = Recipe(
     shrunk_scenes=6,
     denoiser_more=plan(2),
     more_scenes=8,
-    denoiser_last=plan(2),
+    denoiser_last=replace(plan(2), bf16=True),
     text_steps=2,
     text_more_steps=1,
     perceptual=plan(),
@@ -157,6 +157,24 @@ def test_the_text_encoder_is_trained_on_for_the_first_of_the_last_steps_and_what
     assert torch.allclose(shipped(ids).last_hidden_state, built(ids).last_hidden_state, atol=0.02)
     frozen = averaged_denoiser(work / "denoiser-more", config).text
     assert not torch.equal(frozen(ids).last_hidden_state, built(ids).last_hidden_state)
+
+
+def test_bfloat16_rounds_the_passes_and_nothing_else(made: tuple[Path, Path, dict[str, int]], tmp_path: Path) -> None:
+    work, _, _ = made
+    config, start = load_model_config(PRESET), work / "denoiser-more"
+    latents = torch.load(work / "latents.pt", weights_only=True)
+    rows = EditLatents(
+        latents=latents, before=np.arange(4), after=np.arange(4) + 1, ids=torch.full((4, config.qformer.num_queries), 5)
+    )
+    trained = [
+        fit_denoiser_on(rows, config, 1.0, replace(plan(1), bf16=half), tmp_path / str(half), start=start, until=1)
+        for half in (False, True)
+    ]
+    plain, half = (list(model.unet.parameters()) for model in trained)
+    assert all(parameter.dtype == torch.float32 for parameter in half)
+    assert any(not torch.equal(one, other) for one, other in zip(plain, half, strict=True))
+    losses = [json.loads((tmp_path / name / "metrics.jsonl").read_text())["loss"] for name in ("False", "True")]
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def test_pairs_hold_no_clue_and_no_held_out_combination() -> None:
@@ -287,7 +305,7 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
 
 def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> None:
     whole, less = Recipe(), scaled(Recipe(), 0.01)
-    assert less.denoiser_last.steps == 178 and less.denoiser_last.warmup == 44
+    assert less.denoiser_last.steps == 130 and less.denoiser_last.warmup == 32
     assert less.denoiser_last.batch_size == whole.denoiser_last.batch_size
     assert [plan.steps for plan in less.language] == [80, 55, 90]
     assert (less.pair_scenes, less.early_steps, less.text_steps) == (140, 45, 35)
@@ -302,10 +320,18 @@ def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> Non
             scaled(whole, amount)
 
 
+def test_bfloat16_is_part_of_the_recipe(tmp_path: Path) -> None:
+    half = in_bf16(scaled(Recipe(), 0.5))
+    assert half == replace(scaled(Recipe(), 0.5), denoiser_last=half.denoiser_last) and half.denoiser_last.bf16
+    keep_recipe(half, tmp_path)
+    with pytest.raises(ValueError, match="with other values of denoiser_last;"):
+        keep_recipe(scaled(Recipe(), 0.5), tmp_path)
+
+
 def test_another_recipe_is_not_mixed_into_finished_parts(tmp_path: Path) -> None:
     keep_recipe(RECIPE, tmp_path / "work")
     keep_recipe(RECIPE, tmp_path / "work")
-    with pytest.raises(ValueError, match=r"recipe\.json: was begun by another version, with other values of looks;"):
+    with pytest.raises(ValueError, match=r"recipe\.json: was begun otherwise, with other values of looks;"):
         keep_recipe(replace(RECIPE, looks=11), tmp_path / "work")
     with pytest.raises(ValueError, match=r"begun with --amount 1\.0; give it"):
         keep_recipe(replace(RECIPE, amount=0.5), tmp_path / "work")
@@ -335,6 +361,7 @@ def test_too_few_rows_for_a_batch_are_told() -> None:
     ("options", "message"),
     [
         (["--amount", "0.5", "--pack"], "takes no --amount"),
+        (["--bf16", "--pack"], "and no --bf16"),
         (
             ["--amount", "0.5", "--weights", str(resources.files("smartedit.weights"))],
             "are those that ship; name another",
