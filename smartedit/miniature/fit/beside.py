@@ -16,7 +16,9 @@ class FailedBesideError(RuntimeError):
 
 
 @contextmanager
-def beside(part: Callable[..., object], *arguments: object) -> Iterator[Callable[[], None]]:
+def beside(
+    part: Callable[..., object], *arguments: object, at_once: bool, on_part: Callable[[str], None]
+) -> Iterator[Callable[[str], None]]:
     """Run a part in another process until the block is left, each of both with half of torch's threads.
 
     The other process ends with this one, however that ends, and before it where the block raises.
@@ -25,26 +27,33 @@ def beside(part: Callable[..., object], *arguments: object) -> Iterator[Callable
         part: A function of a module, called with the arguments; it starts no processes of its own. What it returns is
             dropped: what it makes are files.
         *arguments: Picklable.
+        at_once: False runs nothing here: who leaves the block does it then.
+        on_part: Called with the name of each part that is begun in the block.
 
     Yields:
-        To be called now and then: gives the threads back once the other process is done, and raises if it has failed.
+        `on_part` for the block, which also gives the threads back once the other process is done, and raises if it has
+        failed.
 
     Raises:
         FailedBesideError: The other process has failed.
     """
+    if not at_once:
+        yield on_part
+        return
     threads = torch.get_num_threads()
     half, level = max(1, threads // 2), logging.getLogger("smartedit.miniature.fit").getEffectiveLevel()
     process = get_context("spawn").Process(target=_run, args=(part, arguments, half, level), daemon=True)
     process.start()
     torch.set_num_threads(half)
 
-    def look() -> None:
+    def told(name: str) -> None:
         if not process.is_alive():
             torch.set_num_threads(threads)
             _check(process)
+        on_part(name)
 
     try:
-        yield look
+        yield told
         process.join()
         _check(process)
     finally:

@@ -1,7 +1,7 @@
 """From nothing to the shipped weights: every step in order, each kept once it is done."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def fit_miniature(
         weights: Where the parts that ship are written.
         recipe: Amounts.
         processes: Processes that draw. With two or more, what needs no autoencoder (CLIP, language model, corpora) is
-            made beside it and the denoiser, in another process.
+            made beside it and the denoiser, and the baseline beside SmartEdit's stages, in another process.
         on_part: Called with the name of each part that is begun here.
 
     Returns:
@@ -95,16 +95,8 @@ def _fit(
         work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed, processes=processes
     )
     looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed, processes=processes)
-    if processes > 1:
-        with beside(_all_beside, work, recipe, config) as look:
-
-            def told(name: str) -> None:
-                look()
-                on_part(name)
-
-            vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, told)
-    else:
-        vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, on_part)
+    with beside(_all_beside, work, recipe, config, at_once=processes > 1, on_part=on_part) as told:
+        vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, told)
     mllm = _see_and_speak(work, pairs, looks, words, pieces, config, recipe, on_part)
     save_text_encoder(denoiser, words, work / "text_encoder")
     save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
@@ -264,28 +256,48 @@ def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
     return latents
 
 
+def _stage(
+    stage: StageName,
+    start: Path,
+    manifest: Path,
+    work: Path,
+    config: ModelConfig,
+    overrides: Sequence[str],
+    name: str | None = None,
+) -> Path:
+    """Train one stage in the folder of its name."""
+    return train(
+        stage,
+        start=start,
+        manifest=manifest,
+        run=work / (name or stage.value),
+        model=config,
+        training=load_training_config(stage, PRESET, overrides),
+        text_encoder=work / "text_encoder" if stage is StageName.ALIGN else None,
+    )
+
+
 def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None], processes: int) -> None:
     """SmartEdit's three stages and the baseline, by the product's own training; between two of them our own."""
     on_part("corpora and manifests")
     manifest, crawl = _rows_of_stages(work, config, recipe)
-    start = work / "start"
-    for stage in (*STAGES, StageName.BASELINE):
-        on_part(f"stage {stage.value}")
-        finished = train(
-            stage,
-            start=work / "instruct-pix2pix" if stage is StageName.BASELINE else start,
-            manifest=crawl if stage is StageName.ALIGN else manifest,
-            run=work / stage.value,
-            model=config,
-            training=load_training_config(stage, PRESET, recipe.stages.get(stage.value, ())),
-            text_encoder=work / "text_encoder" if stage is StageName.ALIGN else None,
-        )
-        if stage is StageName.JOINT:
-            on_part("alignment behind pictures")
-            finished = _align_behind_pictures(finished, work, config, recipe, processes)
-        if stage is StageName.FULL:
-            _mean_of_full(finished, manifest, work, config, recipe, on_part)
-        start = finished if stage is not StageName.BASELINE else start
+    baseline = (StageName.BASELINE, work / "instruct-pix2pix", manifest, work, config, _overrides(recipe, "baseline"))
+    with beside(_stage, *baseline, at_once=processes > 1, on_part=on_part) as told:
+        start = work / "start"
+        for stage in STAGES:
+            told(f"stage {stage.value}")
+            rows = crawl if stage is StageName.ALIGN else manifest
+            start = _stage(stage, start, rows, work, config, _overrides(recipe, stage.value))
+            if stage is StageName.JOINT:
+                told("alignment behind pictures")
+                start = _align_behind_pictures(start, work, config, recipe, processes)
+        _mean_of_full(start, manifest, work, config, recipe, told)
+    on_part("stage baseline")
+    _stage(*baseline)
+
+
+def _overrides(recipe: Recipe, stage: str) -> tuple[str, ...]:
+    return tuple(recipe.stages.get(stage, ()))
 
 
 def _rows_of_stages(work: Path, config: ModelConfig, recipe: Recipe) -> tuple[Path, Path]:
@@ -306,16 +318,7 @@ def _mean_of_full(
     for number, overrides in enumerate(recipe.full_again, start=1):
         name = f"{StageName.FULL.value}-{number}"
         on_part(f"stage {StageName.FULL.value}, once more: {number}")
-        models.append(
-            train(
-                StageName.FULL,
-                start=first,
-                manifest=manifest,
-                run=work / name,
-                model=config,
-                training=load_training_config(StageName.FULL, PRESET, overrides),
-            )
-        )
+        models.append(_stage(StageName.FULL, first, manifest, work, config, overrides, name))
     save_mean(models, work / FULL_MEAN)
 
 

@@ -28,7 +28,7 @@ def write_on(file: Path) -> None:
 
 
 def write_on_beside(file: Path) -> None:
-    with beside(write_on, file):
+    with beside(write_on, file, at_once=True, on_part=print):
         time.sleep(600)
 
 
@@ -54,29 +54,34 @@ def is_still(file: Path) -> bool:
 
 
 def test_threads_are_shared_until_one_is_done(four_threads: None, tmp_path: Path) -> None:
-    with beside(write_threads, tmp_path / "threads") as look:
+    told: list[str] = []
+    with beside(write_threads, tmp_path / "threads", at_once=True, on_part=told.append) as on_part:
         assert torch.get_num_threads() == 2
         wait_for(tmp_path / "threads")
         deadline = time.monotonic() + 60
         while torch.get_num_threads() == 2 and time.monotonic() < deadline:
-            look()
+            on_part("part")
         assert torch.get_num_threads() == 4
+    assert set(told) == {"part"}
     assert torch.get_num_threads() == 4
     assert (tmp_path / "threads").read_text() == "2"
 
 
 def test_a_failure_beside_is_told_at_the_next_look_and_at_the_end(tmp_path: Path, capfd) -> None:
-    with pytest.raises(FailedBesideError, match="ended with 1"), beside(fail, tmp_path / "begun") as look:
+    with (
+        pytest.raises(FailedBesideError, match="ended with 1"),
+        beside(fail, tmp_path / "begun", at_once=True, on_part=print) as on_part,
+    ):
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            look()
+            on_part("part")
     assert "what is told by the process itself" in capfd.readouterr().err
-    with pytest.raises(FailedBesideError), beside(fail, tmp_path / "begun"):
+    with pytest.raises(FailedBesideError), beside(fail, tmp_path / "begun", at_once=True, on_part=print):
         pass
 
 
 def test_a_failure_here_ends_what_is_beside(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), beside(write_on, tmp_path / "file"):
+    with pytest.raises(ZeroDivisionError), beside(write_on, tmp_path / "file", at_once=True, on_part=print):
         wait_for(tmp_path / "file")
         raise ZeroDivisionError
     assert is_still(tmp_path / "file")
@@ -91,3 +96,10 @@ def test_a_kill_here_ends_what_is_beside(tmp_path: Path) -> None:
     process.join()
     time.sleep(0.5)
     assert is_still(tmp_path / "file")
+
+
+def test_nothing_is_run_beside_where_one_process_is_allowed(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    with beside(fail, tmp_path / "begun", at_once=False, on_part=print) as on_part:
+        assert on_part is print and torch.get_num_threads() == threads
+    assert not (tmp_path / "begun").exists()
