@@ -50,7 +50,12 @@ def plain_unet(unet: Any) -> UNet2DConditionModel:
 def save_start(
     denoiser: TextToEdit, mllm: ImageTextMllm, vae: Any, tokenizer: Any, config: ModelConfig, out: Path, *, seed: int
 ) -> None:
-    """Write the SmartEdit pipeline that stage `align` starts from: everything trained but a random QFormer."""
+    """Write the SmartEdit pipeline that stage `align` starts from: everything trained but a random QFormer.
+
+    `align` reads no UNet; that of a denoiser which is not finished will do. A pipeline that is there is left alone.
+    """
+    if out.is_dir():
+        return
     torch.manual_seed(seed)
     model = SmartEdit(
         mllm=mllm,
@@ -59,7 +64,16 @@ def save_start(
         unet=denoiser.unet,
         empty_text=EmptyText.of(denoiser.text, num_tokens=config.qformer.num_queries),
     )
-    pipeline_of(config, model, vae, tokenizer).save_pretrained(out)
+    _save(pipeline_of(config, model, vae, tokenizer), out)
+
+
+def save_with_denoiser(pipeline: Path, denoiser: TextToEdit, out: Path) -> None:
+    """Write a SmartEdit pipeline with the UNet of a finished denoiser; one that is there is left alone."""
+    if out.is_dir():
+        return
+    loaded = load_pipeline(pipeline, LoadSettings(device="cpu", precision=Precision.FLOAT32))
+    loaded.unet.load_state_dict(denoiser.unet.state_dict())
+    _save(loaded, out)
 
 
 def save_mean(models: Sequence[Path], out: Path) -> None:
@@ -84,7 +98,12 @@ def save_mean(models: Sequence[Path], out: Path) -> None:
                 if value.is_floating_point():
                     # As differences, so that what no training moved stays bit for bit.
                     value.add_(sum(state[key] - value for state in states) / len(models))
-    part_of_it = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part_of_it, ignore_errors=True)
-    mean.save_pretrained(part_of_it)
-    part_of_it.rename(out)
+    _save(mean, out)
+
+
+def _save(pipeline: Any, out: Path) -> None:
+    """Write a pipeline aside, then rename it."""
+    part = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    pipeline.save_pretrained(part)
+    part.rename(out)

@@ -16,7 +16,13 @@ from smartedit.data.build import build_from_file
 from smartedit.inference.loading import LoadSettings, load_pipeline
 from smartedit.inference.memory import Precision
 from smartedit.miniature.corpora import SOURCES, write_corpora
-from smartedit.miniature.fit.assembly import save_instruct_pix2pix, save_mean, save_start, save_text_encoder
+from smartedit.miniature.fit.assembly import (
+    save_instruct_pix2pix,
+    save_mean,
+    save_start,
+    save_text_encoder,
+    save_with_denoiser,
+)
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.beside import beside
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
@@ -42,7 +48,6 @@ logger = logging.getLogger(__name__)
 MORE_EDITS = "../edits/InstructPix2PixCLIPFiltered_HF"
 """Beside the corpora: the same InstructPix2Pix set with more prompts."""
 FULL_MEAN = "full-mean"
-STAGES = (StageName.ALIGN, StageName.JOINT, StageName.FULL)
 
 
 class BusyFolderError(ValueError):
@@ -64,7 +69,8 @@ def fit_miniature(
         weights: Where the parts that ship are written.
         recipe: Amounts.
         processes: Processes that draw. With two or more, what needs no autoencoder (CLIP, language model, corpora) is
-            made beside it and the denoiser, and the baseline beside SmartEdit's stages, in another process.
+            made beside it and the denoiser in another process, then `align` beside the denoiser's last steps, which no
+            longer train its text encoder, and the baseline beside `joint` and `full`.
         on_part: Called with the name of each part that is begun here.
 
     Returns:
@@ -95,13 +101,27 @@ def _fit(
         work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed, processes=processes
     )
     looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed, processes=processes)
-    with beside(_all_beside, work, recipe, config, at_once=processes > 1, on_part=on_part) as told:
-        vae, denoiser = _see_and_edit(work, pairs, words, config, recipe, processes, told)
+    at_once = processes > 1
+    with beside(_all_beside, work, recipe, config, at_once=at_once, on_part=on_part) as told:
+        vae, train_last = _see_and_edit(work, pairs, words, config, recipe, processes, told)
+        worded = train_last(recipe.text_more_steps)
     mllm = _see_and_speak(work, pairs, looks, words, pieces, config, recipe, on_part)
-    save_text_encoder(denoiser, words, work / "text_encoder")
+    save_text_encoder(worded, words, work / "text_encoder")
+    save_start(worded, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
+    on_part("corpora and manifests")
+    manifest, crawl = _rows_of_stages(work, config, recipe)
+    align = (StageName.ALIGN, work / "start", crawl, work, config, _overrides(recipe, "align"))
+    with beside(_stage, *align, at_once=at_once, on_part=on_part) as told:
+        told("denoiser, its last steps")
+        denoiser = train_last(recipe.denoiser_last.steps)
+    on_part("stage align")
+    save_with_denoiser(_stage(*align), denoiser, work / "aligned")
     save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
-    save_start(denoiser, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
-    _stages(work, config, recipe, on_part, processes)
+    baseline = (StageName.BASELINE, work / "instruct-pix2pix", manifest, work, config, _overrides(recipe, "baseline"))
+    with beside(_stage, *baseline, at_once=at_once, on_part=on_part) as told:
+        _stages(manifest, work, config, recipe, told, processes)
+    on_part("stage baseline")
+    _stage(*baseline)
     on_part("squeezenet")
     fit_perceptual(looks, recipe.perceptual, work / "perceptual")
     on_part("shipping")
@@ -192,8 +212,11 @@ def _see_and_edit(
     recipe: Recipe,
     processes: int,
     on_part: Callable[[str], None],
-) -> tuple[Any, TextToEdit]:
-    """Autoencoder and denoiser; the denoiser begins on latents of the half-trained autoencoder, as on two cores."""
+) -> tuple[Any, Callable[[int], TextToEdit]]:
+    """Autoencoder, and what trains the denoiser's last part until a step, all others being done.
+
+    The denoiser begins on latents of the half-trained autoencoder, as on two cores.
+    """
 
     def rows_of(pairs: Pairs, latents: Tensor) -> EditLatents:
         ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
@@ -231,9 +254,12 @@ def _see_and_edit(
     glass = turned(few)
     rows = both(rows_of(few, rows.latents), rows_of(glass, _latents(vae, glass, work / f"{name}-turned.pt")))
     plan = recipe.denoiser_last
-    last, words_too = work / "denoiser-last", recipe.text_more_steps
-    finished = fit_denoiser_on(rows, config, scaling, plan, last, start=more, until=plan.steps, text_steps=words_too)
-    return sharp, finished
+
+    def train_last(until: int) -> TextToEdit:
+        last, words_too = work / "denoiser-last", recipe.text_more_steps
+        return fit_denoiser_on(rows, config, scaling, plan, last, start=more, until=until, text_steps=words_too)
+
+    return sharp, train_last
 
 
 def _shrunk(work: Path, config: ModelConfig, recipe: Recipe, scenes: int, processes: int) -> Pairs:
@@ -277,23 +303,17 @@ def _stage(
     )
 
 
-def _stages(work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None], processes: int) -> None:
-    """SmartEdit's three stages and the baseline, by the product's own training; between two of them our own."""
-    on_part("corpora and manifests")
-    manifest, crawl = _rows_of_stages(work, config, recipe)
-    baseline = (StageName.BASELINE, work / "instruct-pix2pix", manifest, work, config, _overrides(recipe, "baseline"))
-    with beside(_stage, *baseline, at_once=processes > 1, on_part=on_part) as told:
-        start = work / "start"
-        for stage in STAGES:
-            told(f"stage {stage.value}")
-            rows = crawl if stage is StageName.ALIGN else manifest
-            start = _stage(stage, start, rows, work, config, _overrides(recipe, stage.value))
-            if stage is StageName.JOINT:
-                told("alignment behind pictures")
-                start = _align_behind_pictures(start, work, config, recipe, processes)
-        _mean_of_full(start, manifest, work, config, recipe, told)
-    on_part("stage baseline")
-    _stage(*baseline)
+def _stages(
+    manifest: Path, work: Path, config: ModelConfig, recipe: Recipe, on_part: Callable[[str], None], processes: int
+) -> None:
+    """SmartEdit's second and third stage, by the product's own training; between them our own."""
+    on_part("stage joint")
+    joint = _stage(StageName.JOINT, work / "aligned", manifest, work, config, _overrides(recipe, "joint"))
+    on_part("alignment behind pictures")
+    aligned = _align_behind_pictures(joint, work, config, recipe, processes)
+    on_part("stage full")
+    first = _stage(StageName.FULL, aligned, manifest, work, config, _overrides(recipe, "full"))
+    _mean_of_full(first, manifest, work, config, recipe, on_part)
 
 
 def _overrides(recipe: Recipe, stage: str) -> tuple[str, ...]:

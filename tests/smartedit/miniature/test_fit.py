@@ -89,6 +89,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str
     assert next(iter(parts)) == "tokenizers" and list(parts)[-1] == "shipping"
     beside = ("clip/state.pt", "language/part2/state.pt", "perceptual/state.pt", "crawl-manifest/manifest.parquet")
     assert all((work / file).stat().st_mtime_ns < parts["clip"] for file in beside)
+    for stage in ("align", "baseline"):
+        assert (work / stage / "model" / "model_index.json").stat().st_mtime_ns < parts[f"stage {stage}"]
     return work, weights, sizes
 
 
@@ -110,6 +112,21 @@ def test_what_ships_loads_and_edits(made: tuple[Path, Path, dict[str, int]]) -> 
     assert baseline("remove the cat", image=picture, num_inference_steps=2).images[0].size == (64, 64)
     assert torch.equal(baseline.vae.encoder.conv_in.weight, pipeline.vae.encoder.conv_in.weight)
     assert (weights / "instruct-pix2pix-miniature" / "vae").is_symlink()
+
+
+def test_joint_begins_with_the_finished_denoiser_and_what_align_made(made: tuple[Path, Path, dict[str, int]]) -> None:
+    from smartedit.inference.loading import load_pipeline
+
+    work, _, _ = made
+    begun, aligned = load_pipeline(work / "aligned"), load_pipeline(work / "align" / "model")
+    finished = averaged_denoiser(work / "denoiser-last", load_model_config(PRESET)).unet.state_dict()
+    assert all(torch.equal(value, finished[name]) for name, value in begun.unet.state_dict().items())
+    assert any(not torch.equal(value, finished[name]) for name, value in aligned.unet.state_dict().items())
+    for part in ("mllm", "qformer", "vae"):
+        made_by_align = aligned.components[part].state_dict()
+        assert all(
+            torch.equal(value, made_by_align[name]) for name, value in begun.components[part].state_dict().items()
+        )
 
 
 def test_the_mean_of_the_trainings_of_full_ships(made: tuple[Path, Path, dict[str, int]]) -> None:
