@@ -94,7 +94,7 @@ def catalog(
 
 @app.command("fit")
 def fit(
-    work: Annotated[Path, typer.Argument(help="Folder for drawings, states and finished parts; about 3.5 GB.")],
+    work: Annotated[Path, typer.Argument(help="Folder for drawings, states and finished parts; about 6 GB.")],
     weights: Annotated[Path, typer.Option("--weights", "-o", help="Where the parts that ship are written.")],
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that draw; with two, two parts are trained at once.")

@@ -10,8 +10,10 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
+logger = logging.getLogger(__name__)
 
-class FailedBesideError(RuntimeError):
+
+class FailedBesideError(ValueError):
     """The other process has failed; it has written why."""
 
 
@@ -75,6 +77,9 @@ def _run(part: Callable[..., object], arguments: tuple[object, ...], threads: in
     torch.set_num_threads(threads)
     try:
         part(*arguments)
+    except (ValueError, OSError) as error:  # What a user can do something about, in one line as from a command.
+        logger.error("%s", error)
+        raise SystemExit(1) from error
     except KeyboardInterrupt:  # Control-C reaches both; the first process tells.
         os._exit(130)
 

@@ -65,7 +65,7 @@ def fit_miniature(
     """Draw, train and ship; the same call goes on where it was stopped.
 
     Args:
-        work: Where drawings, states and finished parts lie; about 3.5 GB.
+        work: Where drawings, states and finished parts lie; about 6 GB.
         weights: Where the parts that ship are written.
         recipe: Amounts.
         processes: Processes that draw. With two or more, what needs no autoencoder (CLIP, language model, corpora) is
@@ -95,14 +95,23 @@ def _fit(
 ) -> dict[str, int]:
     stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
     on_part("tokenizers")
-    words, pieces = _tokenizers(work, stock, config, recipe)
+    texts = list(sample_texts(stock, recipe.tokenizer_texts))
+    words = fit_clip_tokenizer(
+        texts, work / "clip_tokenizer", vocab_size=config.text.vocab_size, length=config.qformer.num_queries
+    )
+    pieces = fit_llama_tokenizer(
+        texts,
+        work / "llama_tokenizer",
+        vocab_size=config.mllm.language.vocab_size,
+        num_img_tokens=config.mllm.num_img_tokens,
+    )
     on_part("pairs and pictures")
     pairs = draw_pairs(
         work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed, processes=processes
     )
     looks = draw_looks(work / "looks", scenes=recipe.looks, size=stock.size, seed=recipe.seed, processes=processes)
     at_once = processes > 1
-    with beside(_all_beside, work, recipe, config, at_once=at_once, on_part=on_part) as told:
+    with beside(_all_beside, work, words, pieces, config, recipe, at_once=at_once, on_part=on_part) as told:
         vae, train_last = _see_and_edit(work, pairs, words, config, recipe, processes, told)
         worded = train_last(recipe.text_more_steps)
     mllm = _see_and_speak(work, pairs, looks, words, pieces, config, recipe, on_part)
@@ -128,29 +137,13 @@ def _fit(
     return ship(finished_parts(work), weights)
 
 
-def _tokenizers(work: Path, stock: Stock, config: ModelConfig, recipe: Recipe) -> tuple[Any, Any]:
-    """CLIP's and LLaMA's."""
-    texts = list(sample_texts(stock, recipe.tokenizer_texts))
-    words = fit_clip_tokenizer(
-        texts, work / "clip_tokenizer", vocab_size=config.text.vocab_size, length=config.qformer.num_queries
-    )
-    pieces = fit_llama_tokenizer(
-        texts,
-        work / "llama_tokenizer",
-        vocab_size=config.mllm.language.vocab_size,
-        num_img_tokens=config.mllm.num_img_tokens,
-    )
-    return words, pieces
-
-
-def _all_beside(work: Path, recipe: Recipe, config: ModelConfig) -> None:
+def _all_beside(work: Path, words: Any, pieces: Any, config: ModelConfig, recipe: Recipe) -> None:
     """In a second process, while autoencoder and denoiser are trained: all that needs neither of them."""
 
     def told(name: str) -> None:
         logger.info("beside: %s ...", name)
 
     stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
-    words, pieces = _tokenizers(work, stock, config, recipe)
     told("shrunk pictures")
     _shrunk(work, config, recipe, recipe.more_scenes, processes=1)
     pairs = draw_pairs(work / "pairs", scenes=recipe.pair_scenes, size=stock.size, seed=recipe.seed)

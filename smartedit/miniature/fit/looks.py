@@ -1,7 +1,6 @@
 """Drawn pictures with what can be said about them: for the miniature's CLIP and for questions about pictures."""
 
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from reason_edit.files import write_bytes
 from smartedit.miniature.captions import GROUND_WORDS, WALL_WORDS, caption
 from smartedit.miniature.drawing import Drawing, draw
-from smartedit.miniature.fit.pairs import SPACE
+from smartedit.miniature.fit.pairs import SPACE, draw_shards
 from smartedit.miniature.kinds import KINDS, with_article
 from smartedit.miniature.questions import conversation
 from smartedit.miniature.scenes import Scene
@@ -55,9 +54,7 @@ def draw_looks(folder: Path, *, scenes: int, size: int, seed: int, processes: in
     folder.mkdir(parents=True, exist_ok=True)
     shards = range(-(-scenes // SCENES_A_SHARD))
     missing = [k for k in shards if not (folder / f"texts-{k:04d}.json").is_file()]
-    if missing:
-        with ProcessPoolExecutor(processes) as pool:
-            list(pool.map(_draw_shard, *zip(*((folder, k, scenes, size, seed) for k in missing), strict=True)))
+    draw_shards(_draw_shard, [(folder, k, scenes, size, seed) for k in missing], processes)
     arrays = [np.load(folder / f"looks-{k:04d}.npz") for k in shards]
     texts = [row for k in shards for row in json.loads((folder / f"texts-{k:04d}.json").read_text(encoding="utf-8"))]
     return Looks(

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,17 +96,18 @@ def draw_pairs(
     folder.mkdir(parents=True, exist_ok=True)
     shards = range(-(-scenes // SCENES_A_SHARD))
     missing = [k for k in shards if not _files(folder, k, scenes)[1].is_file()]
-    if missing and processes > 1:
-        with ProcessPoolExecutor(processes) as pool:
-            list(
-                pool.map(
-                    _draw_shard, *zip(*((folder, k, scenes, size, seed, side or size) for k in missing), strict=True)
-                )
-            )
-    else:
-        for k in missing:
-            _draw_shard(folder, k, scenes, size, seed, side or size)
+    draw_shards(_draw_shard, [(folder, k, scenes, size, seed, side or size) for k in missing], processes)
     return read_pairs(folder, shards, scenes)
+
+
+def draw_shards(draw_one: Callable[..., None], missing: Sequence[tuple[Any, ...]], processes: int) -> None:
+    """Call a function of a module with the arguments of each shard, in so many processes."""
+    if processes == 1:
+        for arguments in missing:
+            draw_one(*arguments)
+    elif missing:
+        with ProcessPoolExecutor(processes) as pool:
+            list(pool.map(draw_one, *zip(*missing, strict=True)))
 
 
 def read_pairs(folder: Path, shards: Sequence[int], scenes: int) -> Pairs:
