@@ -177,7 +177,8 @@ def keep_recipe(recipe: Recipe, work: Path) -> None:
         changed = [name for name, value in asked.items() if before.get(name) != value]
         if changed:
             raise ValueError(
-                f"{path}: was begun otherwise, with other values of {', '.join(changed)}; name another folder"
+                f"{path}: was begun otherwise, with other values of {', '.join(changed)}; "
+                "give the options that it was begun with, or name another folder"
             )
     elif recipe.amount != 1.0 and any(work.glob("*/")):
         raise ValueError(f"{work}: holds something, and no {FILE} tells of which amount; name an empty folder")
