@@ -231,26 +231,23 @@ def _see_and_edit(
     rows = replace(rows, latents=_latents(vae, pairs, work / "latents.pt"))
     fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=plan.steps)
     on_part("denoiser, on")
-    on, more = work / "denoiser-on", work / "denoiser-more"
+    on = work / "denoiser-on"
     fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.shrunk_from)
     on_part("denoiser, on shrunk pictures")
     shrunk = _shrunk(work, config, recipe, recipe.shrunk_scenes, processes)
     rows = rows_of(shrunk, _latents(vae, shrunk, work / f"latents-shrunk-{recipe.shrunk_scenes}.pt"))
     fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.denoiser_on.steps)
-    on_part("denoiser, on more of them")
+    on_part("denoiser, more of them and in a looking-glass")
     shrunk, name = _shrunk(work, config, recipe, recipe.more_scenes, processes), f"latents-shrunk-{recipe.more_scenes}"
-    rows = rows_of(shrunk, _latents(vae, shrunk, work / f"{name}.pt"))
-    plan = recipe.denoiser_more
-    fit_denoiser_on(rows, config, scaling, plan, more, start=on, until=plan.steps)
-    on_part("denoiser, in a looking-glass too")
+    latents = _latents(vae, shrunk, work / f"{name}.pt")
     few = repeated(thinned(shrunk, recipe.plain_share, seed=recipe.seed), recipe.color_times)
     glass = turned(few)
-    rows = both(rows_of(few, rows.latents), rows_of(glass, _latents(vae, glass, work / f"{name}-turned.pt")))
+    rows = both(rows_of(few, latents), rows_of(glass, _latents(vae, glass, work / f"{name}-turned.pt")))
     plan = recipe.denoiser_last
 
     def train_last(until: int) -> TextToEdit:
         last, words_too = work / "denoiser-last", recipe.text_more_steps
-        return fit_denoiser_on(rows, config, scaling, plan, last, start=more, until=until, text_steps=words_too)
+        return fit_denoiser_on(rows, config, scaling, plan, last, start=on, until=until, text_steps=words_too)
 
     return sharp, train_last
 

@@ -36,9 +36,9 @@ class Recipe:
         denoiser_on: Of the UNet alone, afterwards, by Muon.
         shrunk_from: Of these steps, after how many the pairs are drawn at the corpora's side and shrunk.
         shrunk_scenes: Scenes of those pairs.
-        denoiser_more: Of the UNet alone, once more, on many more such pairs, so that hardly one comes twice.
+        denoiser_last: Of the UNet alone, at last, on many more such pairs and what a looking-glass shows of them:
+            none comes more than a few times.
         more_scenes: Their scenes, those of `shrunk_scenes` among them; the alignment behind pictures reads them too.
-        denoiser_last: Of the UNet alone, at last, on those pairs and what a looking-glass shows of them.
         plain_share: Of those pairs whose orders name a thing by kind alone, how many it is trained on.
         color_times: How often it takes each of them whose order names another color than the new thing has by itself.
         text_steps: Steps after which the text encoder is frozen.
@@ -74,21 +74,20 @@ class Recipe:
     denoiser_on: Plan = Plan(steps=12_000, batch_size=32, learning_rate=1e-3, seed=1, save_every=250)
     shrunk_from: int = 4500
     shrunk_scenes: int = 8000
-    denoiser_more: Plan = Plan(steps=9000, batch_size=32, learning_rate=8e-4, seed=6, save_every=250)
+    denoiser_last: Plan = Plan(steps=12_000, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
     more_scenes: int = 62_000
-    denoiser_last: Plan = Plan(steps=13_000, batch_size=80, learning_rate=1e-3, warmup=200, seed=11)
     plain_share: float = 0.5
     color_times: int = 4
     text_steps: int = 3500
     text_more_steps: int = 1200
     perceptual: Plan = Plan(steps=700, batch_size=48, learning_rate=6e-4, save_every=200)
-    picture_alignment: Plan = Plan(steps=5000, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
+    picture_alignment: Plan = Plan(steps=4000, batch_size=32, learning_rate=1e-3, warmup=50, seed=7, save_every=250)
     stages: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {"full": ("training.steps=480", "training.ema_decay=0.99")}
     )
     full_again: tuple[tuple[str, ...], ...] = (
-        ("training.steps=320", "training.ema_decay=0.99", "training.learning_rate=5e-5", "training.seed=1"),
-        ("training.steps=360", "training.ema_decay=0.99", "training.seed=2"),
+        ("training.steps=160", "training.ema_decay=0.99", "training.learning_rate=5e-5", "training.seed=1"),
+        ("training.steps=180", "training.ema_decay=0.99", "training.seed=2"),
     )
 
 

@@ -67,9 +67,8 @@ RECIPE = Recipe(
     denoiser_on=plan(2),
     shrunk_from=1,
     shrunk_scenes=6,
-    denoiser_more=plan(2),
-    more_scenes=8,
     denoiser_last=replace(plan(2), bf16=True),
+    more_scenes=8,
     text_steps=2,
     text_more_steps=1,
     perceptual=plan(),
@@ -160,25 +159,25 @@ def test_the_text_encoder_is_trained_on_for_the_first_of_the_last_steps_and_what
 ) -> None:
     work, weights, _ = made
     config = load_model_config(PRESET)
-    on, more, last = (
+    first, on, last = (
         averaged_denoiser(work / name, config).text.state_dict()
-        for name in ("denoiser-on", "denoiser-more", "denoiser-last")
+        for name in ("denoiser", "denoiser-on", "denoiser-last")
     )
-    assert all(torch.equal(on[name], more[name]) for name in on)
-    assert any(not torch.equal(more[name], last[name]) for name in on)
+    assert all(torch.equal(first[name], on[name]) for name in on)
+    assert any(not torch.equal(on[name], last[name]) for name in on)
     assert RECIPE.text_more_steps < RECIPE.denoiser_last.steps
 
     shipped = CLIPTextModel.from_pretrained(weights / "instruct-pix2pix-miniature" / "text_encoder")
     ids = torch.tensor([[998, 5, 6, 999, 999]])
     built = averaged_denoiser(work / "denoiser-last", config).text
     assert torch.allclose(shipped(ids).last_hidden_state, built(ids).last_hidden_state, atol=0.02)
-    frozen = averaged_denoiser(work / "denoiser-more", config).text
+    frozen = averaged_denoiser(work / "denoiser-on", config).text
     assert not torch.equal(frozen(ids).last_hidden_state, built(ids).last_hidden_state)
 
 
 def test_bfloat16_rounds_the_passes_and_nothing_else(made: tuple[Path, Path, dict[str, int]], tmp_path: Path) -> None:
     work, _, _ = made
-    config, start = load_model_config(PRESET), work / "denoiser-more"
+    config, start = load_model_config(PRESET), work / "denoiser-on"
     latents = torch.load(work / "latents.pt", weights_only=True)
     rows = EditLatents(
         latents=latents, before=np.arange(4), after=np.arange(4) + 1, ids=torch.full((4, config.qformer.num_queries), 5)
@@ -322,7 +321,7 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
 
 def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> None:
     whole, less = Recipe(), scaled(Recipe(), 0.01)
-    assert less.denoiser_last.steps == 130 and less.denoiser_last.warmup == 32
+    assert less.denoiser_last.steps == 120 and less.denoiser_last.warmup == 30
     assert less.denoiser_last.batch_size == whole.denoiser_last.batch_size
     assert [plan.steps for plan in less.language] == [80, 55, 90]
     assert (less.pair_scenes, less.early_steps, less.text_steps) == (140, 45, 35)
@@ -330,7 +329,7 @@ def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> Non
     joint = load_training_config(StageName.JOINT, PRESET, less.stages["joint"])
     assert (joint.steps, joint.warmup_steps) == (80, 20)
     again = [load_training_config(StageName.FULL, PRESET, overrides) for overrides in less.full_again]
-    assert [(t.steps, t.seed, t.learning_rate) for t in again] == [(32, 1, 5e-5), (36, 2, 1e-4)]
+    assert [(t.steps, t.seed, t.learning_rate) for t in again] == [(16, 1, 5e-5), (18, 2, 1e-4)]
     assert less.amount == 0.01 and scaled(whole, 2).pair_scenes == 28_000
     for amount in (0.0, -1.0, 0.001, math.inf, math.nan):
         with pytest.raises(ValueError, match=r"--amount .*: must be 0\.01 to 100"):
