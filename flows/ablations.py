@@ -25,6 +25,7 @@ from benchmark.judges.build import JudgeOptions
 from benchmark.judges.judging import judge_run
 from benchmark.methods.registry import MethodWords
 from benchmark.report.ablations import ablation_report
+from benchmark.report.layout import network_notes
 from benchmark.runs import Run
 from flows.measure import edit_shard, merge, prepare, score_and_report
 from flows.server import server_for_workers
@@ -136,13 +137,15 @@ def measure_cell(cell: Path, request: Request, label: str, model: str, seed: int
 
 def write_ablation_report(root: str, request: Request, failures: Sequence[str] = ()) -> str:
     """The report over all cells that are finished; returns its Markdown."""
-    cells, samples, name = [], None, ""
+    cells, samples, name, notes = [], None, "", []
     for done in sorted(Path(root).glob(f"cells/*/{DONE}")):
         told, run = json.loads(done.read_text(encoding="utf-8")), Run(done.parent / "benchmark")
         cells.append(CellScores(variant=told["variant"], seed=told["seed"], scores=run.scores()))
         samples = samples or run.samples()
-        name = run.settings()["dataset"]["name"]
-    notes = [f"Not finished: {failure}" for failure in failures]
+        settings = run.settings()
+        name = settings["dataset"]["name"]
+        notes = notes or network_notes(settings, request.protocol)
+    notes += [f"Not finished: {failure}" for failure in failures]
     text = ablation_report(cells, samples or [], protocol=request.protocol, dataset=name, notes=notes)
     write_text(Path(root) / REPORT, text)
     return text

@@ -42,7 +42,7 @@ def run_stage(
 
     Args:
         stage: align, joint, full or baseline.
-        start: The pipeline to start from.
+        start: The pipeline to start from: a folder, a hub's name, or the name of weights that ship.
         manifest: What to train on.
         run: The stage's own folder.
         preset: A preset or a TOML file.
@@ -57,14 +57,14 @@ def run_stage(
     return str(
         train_one(
             stage,
-            start=Path(start),
+            start=start,
             manifest=Path(manifest),
             run=Path(run),
             model=load_model_config(preset, [text for text in ours if text.startswith("model.")]),
             training=load_training_config(
                 StageName(stage), preset, [text for text in ours if text.startswith("training.")]
             ),
-            text_encoder=Path(text_encoder) if text_encoder is not None and stage == StageName.ALIGN else None,
+            text_encoder=text_encoder if stage == StageName.ALIGN else None,
             mixture=mixture if stage != StageName.ALIGN else None,
         )
     )

@@ -58,18 +58,21 @@ def _named(error: OSError, path: Path) -> OSError:
 
 
 @contextmanager
-def sole_holder(path: Path, busy: Exception) -> Iterator[None]:
+def sole_holder(path: Path, busy: Exception | None) -> Iterator[None]:
     """Hold a lock file; the kernel lets go of it at any kind of end.
 
     Args:
         path: The lock file; its folder must exist.
-        busy: Raised where another process holds it.
+        busy: Raised where another process holds it; None to wait for that one.
     """
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise busy from error
+        if busy is None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise busy from error
         yield
 
 

@@ -8,6 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from smartedit.weights import shipped
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 ANSWER_SECONDS = 5.0
@@ -25,7 +27,7 @@ def locate_model(model: str | Path, revision: str | None = None, cache: str | Pa
     """What `from_pretrained` is to be given, so that it never waits for a host that does not answer.
 
     Args:
-        model: A folder, or a hub id.
+        model: A folder, a hub id, or the name of weights that ship.
         revision: Commit, tag or branch of a hub id.
         cache: The cache's folder; None for the usual one.
 
@@ -36,8 +38,9 @@ def locate_model(model: str | Path, revision: str | None = None, cache: str | Pa
     Raises:
         ModelNotFoundError: There is no such folder, and the hub does not answer and the cache does not hold it.
     """
-    if Path(model).expanduser().exists():
-        return str(Path(model).expanduser())
+    folder = shipped(model) or Path(model).expanduser()
+    if folder.exists():
+        return str(folder)
     name = str(model)
     if name.startswith((".", "~", "/")) or name.count("/") > 1:
         raise ModelNotFoundError(f"{name}: there is no such folder")
@@ -61,7 +64,7 @@ def fetch_model(
     """The local folder of a model, all its files fetched where it is a hub id and the hub answers.
 
     Args:
-        model: A folder, or a hub id.
+        model: A folder, a hub id, or the name of weights that ship.
         revision: Commit, tag or branch of a hub id.
         cache: The cache's folder; None for the usual one.
         **more: For `snapshot_download`, for example `token`.

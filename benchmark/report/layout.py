@@ -1,8 +1,9 @@
 """The tables of a report before they have a format: rows of cells with means, intervals, coverage and notes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmark.protocols import PROTOCOLS
 from benchmark.report.columns import REGISTRATION, MetricColumn, column_of, further_columns, main_columns
@@ -220,17 +221,22 @@ def main_table(content: ReportContent, protocol: str) -> Table:
 def protocol_notes(content: ReportContent, protocol: str) -> list[str]:
     """What the protocol does, and the networks behind its scores."""
     notes = [f"{protocol}: {PROTOCOLS[protocol].summary}"] if protocol in PROTOCOLS else []
-    networks = content.settings.get("protocols", {}).get(protocol, {}).get("networks", {})
-    named = [
-        f"{kind.upper()} is {n['name']} (sha256 {n['sha256'][:12]})" for kind, n in networks.items() if "name" in n
-    ]
     notes += [
         f"{column_of(metric).title}: scored under {other}, unlike the other columns."
         for metric in sorted(content.metrics(protocol))
         if (other := content.protocol_of(protocol, metric)) != protocol
     ]
     notes += [note for metric, note in content.opinion_notes if metric in content.metrics(protocol)]
-    return notes + ([f"Networks: {', '.join(named)}."] if named else [])
+    return notes + network_notes(content.settings, protocol)
+
+
+def network_notes(settings: Mapping[str, Any], protocol: str) -> list[str]:
+    """The networks behind a run's scores, by the run's settings."""
+    networks = settings.get("protocols", {}).get(protocol, {}).get("networks", {})
+    named = [
+        f"{kind.upper()} is {n['name']} (sha256 {n['sha256'][:12]})" for kind, n in networks.items() if "name" in n
+    ]
+    return [f"Networks: {', '.join(named)}."] if named else []
 
 
 def scenario_tables(content: ReportContent, protocol: str) -> list[Table]:

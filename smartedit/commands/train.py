@@ -1,14 +1,16 @@
 """`smartedit train`: trains one stage, and goes on with it where it was interrupted."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from smartedit.commands.plain_errors import plain_words
-from smartedit.commands.train_defaults import drawn_manifest, starting_point
+from smartedit.commands.train_defaults import drawn_manifest, starting_point, text_encoder_of
 from smartedit.config.loading import ConfigError, parse_override
 from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, TrainingConfig, load_training_config
@@ -16,13 +18,18 @@ from smartedit.config.training import StageName, TrainingConfig, load_training_c
 if TYPE_CHECKING:
     from smartedit.training.journal import Progress as Step
 
+LINE_SECONDS = 30.0
+"""Between two lines of progress where the error stream is no terminal."""
+
 
 def train(
     stage: Annotated[StageName, typer.Argument(help="align, joint, full, or baseline for an InstructPix2Pix editor.")],
     preset: Annotated[str, typer.Option("--preset", "--config", help="A preset's name or a TOML file.")] = "miniature",
     start: Annotated[
         str | None,
-        typer.Option(help="What to start from: RUN/model of the stage before, or the preset's weights if left out."),
+        typer.Option(
+            help="What to start from: RUN/model of the stage before; the preset's weights or checkpoints if left out."
+        ),
     ] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="What to train on; small drawn data, made in the cache, if left out.")
@@ -56,22 +63,26 @@ def train(
         from smartedit.training.train import train as train_stage
 
         quiet_libraries()
-        place = starting_point(start, stage, model)
+        folder = run or Path("runs") / f"train-{stage.value}"
+        place = starting_point(start, stage, model, folder, training.seed)
         if manifest is None:
             manifest = drawn_manifest(model.sampling.image_size, lambda text: typer.echo(text, err=True))
         with _shown(stage) as show:
-            folder = train_stage(
+            trained = train_stage(
                 stage,
                 start=place,
                 manifest=manifest,
-                run=run or Path("runs") / f"train-{stage.value}",
+                run=folder,
                 model=model,
                 training=training,
-                text_encoder=text_encoder,
+                text_encoder=text_encoder_of(text_encoder, stage, model),
                 mixture=mixture,
                 on_step=show,
             )
-    typer.echo(f"wrote {folder}")
+    from accelerate import PartialState
+
+    if PartialState().is_main_process:
+        typer.echo(f"wrote {trained}")
 
 
 def _sorted(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -102,11 +113,14 @@ def _print_estimate(
 
 @contextmanager
 def _shown(stage: StageName) -> "Iterator[Callable[[Step], None]]":
-    """A bar on the error stream with the loss, samples a second, and the time that is left."""
+    """A bar on the error stream with the loss, samples a second, and the time that is left; in a log, lines."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(stage)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -114,7 +128,7 @@ def _shown(stage: StageName) -> "Iterator[Callable[[Step], None]]":
         TimeRemainingColumn(),
         TextColumn("loss {task.fields[loss]:.4f}, {task.fields[rate]:.1f} samples/s"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task(stage.value, total=None, loss=float("nan"), rate=float("nan"))
 
         def show(step: "Step") -> None:
@@ -127,3 +141,25 @@ def _shown(stage: StageName) -> "Iterator[Callable[[Step], None]]":
             )
 
         yield show
+
+
+def _lines(stage: StageName) -> "Callable[[Step], None]":
+    """A line every half a minute, for logs."""
+    begun = told = time.monotonic()
+    first: int | None = None
+
+    def show(step: "Step") -> None:
+        nonlocal told, first
+        now = time.monotonic()
+        first = step.step - 1 if first is None else first
+        if now - told < LINE_SECONDS and step.step != step.steps:
+            return
+        told = now
+        left = timedelta(seconds=round((now - begun) / (step.step - first) * (step.steps - step.step)))
+        loss, rate = step.values["loss"], step.values["samples_per_second"]
+        typer.echo(
+            f"{stage.value}: step {step.step} of {step.steps}, loss {loss:.4f}, {rate:.1f} samples/s, {left} left",
+            err=True,
+        )
+
+    return show

@@ -150,7 +150,7 @@ class UNetConfig:
     """The denoiser: Stable Diffusion 1.5's UNet with eight input channels."""
 
     checkpoint: str | None = None
-    """A UNet of diffusers (4 or 8 input channels) to start from; None for random weights."""
+    """A UNet of diffusers (4 or 8 input channels), or a pipeline that has one; None for random weights."""
     sample_size: int = 32
     """Side of the latent; 32 for 256 pixels."""
     block_channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -170,7 +170,7 @@ class VaeConfig:
     """The image autoencoder E and its decoder, frozen."""
 
     checkpoint: str | None = None
-    """An AutoencoderKL of diffusers; None for random weights."""
+    """An AutoencoderKL of diffusers, or a pipeline that has one; None for random weights."""
     block_channels: tuple[int, ...] = (128, 256, 512, 512)
     """Channels of the levels; four levels make latents an eighth of the picture."""
     layers_per_block: int = 2
@@ -188,7 +188,7 @@ class TextConfig:
     """CLIP's text encoder: the target of the alignment stage, and the features of the empty text."""
 
     checkpoint: str | None = None
-    """A CLIP text model of transformers; None for random weights."""
+    """A CLIP text model of transformers, or a pipeline that has one; None for random weights."""
     vocab_size: int = 49408
     """Rows of the vocabulary."""
     intermediate_size: int = 3072

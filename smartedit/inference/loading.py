@@ -154,8 +154,8 @@ def _from_preset(preset: str, config: ModelConfig, settings: LoadSettings) -> "S
     source = config.mllm.tokenizer or config.mllm.checkpoint
     if source is None:
         raise LoadingError(
-            f"{preset}: this preset names no checkpoints; train it (`smartedit train --preset {preset}`) or convert "
-            "the released weights (`smartedit convert`), and name the folder as --model"
+            f"{preset}: this preset names no checkpoints; train it (`smartedit train full --preset {preset}`, "
+            "docs/training.md) or convert the released weights (`smartedit convert`), and name the folder as --model"
         )
     random = [n for n in ("mllm", "unet", "vae", "text") if getattr(config, n).checkpoint is None]
     if random:

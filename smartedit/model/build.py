@@ -1,5 +1,6 @@
 """Builds the parts of SmartEdit from a configuration; the only module that knows sizes and checkpoints."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from smartedit.config.model import (
     VaeConfig,
     VisionConfig,
 )
-from smartedit.hub import locate_model
+from smartedit.hub import fetch_model, locate_model
 from smartedit.model.bim import Bim
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.qformer import QFormer
@@ -169,7 +170,7 @@ def build_unet(config: UNetConfig, *, text_size: int) -> SmartEditUNet:
             up_block_types=tuple(up),
         )
         return unet
-    loaded = UNet2DConditionModel.from_pretrained(locate_model(config.checkpoint))
+    loaded = UNet2DConditionModel.from_pretrained(_part(config.checkpoint, "unet"))
     if loaded.conv_in.in_channels == 4:
         widen_input(loaded)
     with torch.device("meta"):
@@ -181,7 +182,7 @@ def build_unet(config: UNetConfig, *, text_size: int) -> SmartEditUNet:
 def build_vae(config: VaeConfig) -> AutoencoderKL:
     """Build the autoencoder, or load its checkpoint; frozen."""
     if config.checkpoint is not None:
-        vae = AutoencoderKL.from_pretrained(locate_model(config.checkpoint))
+        vae = AutoencoderKL.from_pretrained(_part(config.checkpoint, "vae"))
     else:
         levels = len(config.block_channels)
         vae = AutoencoderKL(
@@ -207,7 +208,7 @@ def build_text_encoder(config: TextConfig, *, hidden_size: int, num_tokens: int)
     from transformers import CLIPTextConfig, CLIPTextModel
 
     if config.checkpoint is not None:
-        encoder = CLIPTextModel.from_pretrained(locate_model(config.checkpoint))
+        encoder = CLIPTextModel.from_pretrained(_part(config.checkpoint, "text_encoder"))
     else:
         encoder = CLIPTextModel(
             CLIPTextConfig(
@@ -224,6 +225,12 @@ def build_text_encoder(config: TextConfig, *, hidden_size: int, num_tokens: int)
             )
         )
     return encoder.requires_grad_(False).eval()
+
+
+def _part(checkpoint: str, name: str) -> Path:
+    """The folder of a part: the checkpoint's own, or inside a pipeline's."""
+    folder = fetch_model(checkpoint)
+    return folder / name if (folder / name).is_dir() else folder
 
 
 def build_training_scheduler(config: SchedulerConfig) -> DDPMScheduler:

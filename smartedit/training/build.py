@@ -17,7 +17,6 @@ from smartedit.config.training import Precision, StageName, TrainingConfig
 from smartedit.data.decoding import DecodingRules
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture, load_mixture
-from smartedit.hub import fetch_model
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.build import build_bim
 from smartedit.model.prompts import OUR_PROMPTS, Prompts, read_prompts
@@ -155,7 +154,6 @@ def _align(
         )
     from transformers import CLIPTextModel
 
-    text_encoder = fetch_model(text_encoder)
     folder, words = text_encoder, text_encoder
     if (text_encoder / "text_encoder").is_dir():
         folder, words = text_encoder / "text_encoder", text_encoder / "tokenizer"

@@ -88,7 +88,7 @@ class Journal:
     def record(self, step: int, steps: int, values: dict[str, float]) -> None:
         """Take a step's values."""
         self._window.append(values)
-        if self.on_step is not None:
+        if self.on_step is not None and self.writes:
             self.on_step(Progress(step=step, steps=steps, values=values))
         if step % self.log_every and step != steps:
             return

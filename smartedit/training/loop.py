@@ -29,8 +29,6 @@ from smartedit.training.trainee import Trainee
 from smartedit.training.visits import MicroBatch, Positions, VisitDataset
 from smartedit.training.zero import FLAG, ZeroEngine
 
-_MOST_IDS = 64
-
 
 class DivergedError(ValueError):
     """A loss or gradient is no number; names the step and the rows."""
@@ -210,10 +208,9 @@ class Loop:
         everyone = self._everyone(example_ids)
         if not everyone:
             return
-        shown = ", ".join(everyone[:_MOST_IDS])
         raise DivergedError(
-            f"step {step + 1}: {what} is no number; rows: {shown}. If other rows do it too, the learning rate "
-            f"({self.training.learning_rate:g}) is too high: lower it and name another --run"
+            f"step {step + 1}: {what} is no number; rows: {', '.join(everyone)}. If other rows do it too, the learning "
+            f"rate ({self.training.learning_rate:g}) is too high: lower it and name another --run"
         )
 
     def _everyone(self, items: list[Any]) -> list[Any]:

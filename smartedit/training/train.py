@@ -18,10 +18,12 @@ from smartedit.config.model import ModelConfig
 from smartedit.config.training import StageName, TrainingConfig
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import load_mixture
+from smartedit.hub import ModelNotFoundError, fetch_model
 from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal, Progress
 from smartedit.training.loop import Loop, build_accelerator
 from smartedit.training.saving import CheckpointFolder, Identity
+from smartedit.training.stages import StageError
 from smartedit.training.trainee import Trainee
 from smartedit.training.validation import Validation
 from smartedit.training.zero import chosen_zero
@@ -50,12 +52,12 @@ class BusyRunError(ValueError):
 def train(
     stage: StageName | str,
     *,
-    start: Path,
+    start: Path | str,
     manifest: Path,
     run: Path,
     model: ModelConfig,
     training: TrainingConfig,
-    text_encoder: Path | None = None,
+    text_encoder: Path | str | None = None,
     mixture: str | Path | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Path:
@@ -63,14 +65,15 @@ def train(
 
     Args:
         stage: Which.
-        start: The pipeline to start from: SmartEdit's, or an InstructPix2Pix pipeline of diffusers for `baseline`.
+        start: The pipeline to start from: SmartEdit's, or an InstructPix2Pix pipeline of diffusers for `baseline`; a
+            folder, a hub's name, or the name of weights that ship.
         manifest: What to train on.
         run: The run's folder: `model`, `checkpoints`, `samples`, `metrics.jsonl`, `config.json`.
         model: Settings of the model: LoRA and BIM where `start` has none yet, prompts, lengths.
         training: Settings of the stage.
-        text_encoder: CLIP's text model with its tokenizer, for `align`.
+        text_encoder: CLIP's text model with its tokenizer, for `align`; named as `start`.
         mixture: A mixture instead of the one that `training` names.
-        on_step: Called behind every step.
+        on_step: Called behind every step, by the first process.
 
     Returns:
         The trained pipeline's folder, `run/model`.
@@ -83,6 +86,8 @@ def train(
     if mixture is not None:
         training = replace(training, mixture=str(mixture))
     finished = run / MODEL
+    start = _at_hand(start, "start")
+    text_encoder = None if text_encoder is None else _at_hand(text_encoder, "text encoder")
     given = {"start": start, "manifest": Manifest(manifest).path, "text_encoder": text_encoder}
     accelerator = build_accelerator(training)
     zero = chosen_zero(training, accelerator.num_processes)
@@ -132,6 +137,14 @@ def train(
             aside.rename(finished)
         accelerator.wait_for_everyone()
         return finished
+
+
+def _at_hand(named: Path | str, what: str) -> Path:
+    """The local folder of a model."""
+    try:
+        return fetch_model(named)
+    except ModelNotFoundError as error:
+        raise StageError(f"{what} {error}") from error
 
 
 def _only_training_in(run: Path) -> AbstractContextManager[None]:

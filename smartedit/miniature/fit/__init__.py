@@ -1,1 +1,1 @@
-"""How the shipped weights of the miniature were made: from drawn scenes alone, by one seeded command."""
+"""Makes weights as the miniature's that ship: from drawn scenes alone, by one seeded command."""

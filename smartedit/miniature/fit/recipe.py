@@ -1,4 +1,4 @@
-"""How much of everything goes into the shipped weights: scenes, steps, rates, seeds."""
+"""How much of everything `smartedit miniature fit` takes: scenes, steps, rates, seeds."""
 
 import json
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from smartedit.miniature.fit.schedule import Plan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """All amounts; the defaults are those of the shipped weights.
+    """All amounts; weights/README.md says where what ships had others.
 
     Attributes:
-        amount: Which part of the shipped weights' amounts these are; `scaled` sets it.
+        amount: Which part of the defaults these are; `scaled` sets it.
         seed: Of all drawn scenes.
         pair_scenes: Scenes of the denoiser's pairs.
         looks: Scenes with captions and questions.
@@ -123,9 +123,7 @@ def scaled(recipe: Recipe, amount: float) -> Recipe:
         ValueError: There would be fewer rows than one batch takes, or more than can be drawn.
     """
     if not LEAST <= amount <= MOST:
-        raise ValueError(
-            f"--amount {amount:g}: must be {LEAST:g} to {MOST:g}; 1 is what the shipped weights were made with"
-        )
+        raise ValueError(f"--amount {amount:g}: must be {LEAST:g} to {MOST:g}; 1 is the whole recipe")
 
     def some(count: int) -> int:
         return max(1, round(count * amount))

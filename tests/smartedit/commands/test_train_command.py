@@ -1,5 +1,8 @@
 """`smartedit train`: a run from the command line, defaults, and mistakes in plain words."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,20 @@ def test_the_estimate_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "there are none, zero2, fsdp, deepspeed"
         in call("full", "--preset", TINY, "--estimate", "--sharding", "some")[1]
     )
+
+
+def test_processes_that_draw_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from smartedit.commands import train_defaults as d\n"
+        "d.SCENES, d.PAIRS = 4, 6\n"
+        "print(d.drawn_manifest(32, lambda text: None))\n"
+    )
+    environment = os.environ | {"SMARTEDIT_CACHE": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert told[0] == told[1]

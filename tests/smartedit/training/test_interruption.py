@@ -147,8 +147,10 @@ def test_two_trainings_do_not_write_one_run(run_stage: TinyStages, tmp_path: Pat
 
 
 def test_starts_that_do_not_fit_are_refused(run_stage: TinyStages, tmp_path: Path, start: Path, editor: Path) -> None:
-    with pytest.raises(StageError, match="no pipeline to start from"):
+    with pytest.raises(StageError, match=r"start .*nowhere: there is no such folder"):
         run_stage("joint", tmp_path, start=tmp_path / "nowhere")
+    with pytest.raises(StageError, match="no pipeline to start from"):
+        run_stage("joint", tmp_path, start=tmp_path)
     with pytest.raises(StageError, match="starts from a SmartEditPipeline"):
         run_stage("joint", tmp_path, start=editor)
     with pytest.raises(StageError, match="starts from a StableDiffusionInstructPix2PixPipeline"):
