@@ -137,7 +137,8 @@ def measure_cell(cell: Path, request: Request, label: str, model: str, seed: int
 
 def write_ablation_report(root: str, request: Request, failures: Sequence[str] = ()) -> str:
     """The report over all cells that are finished; returns its Markdown."""
-    cells, samples, name, notes = [], None, "", []
+    cells, samples, name = [], None, ""
+    notes: list[str] = []
     for done in sorted(Path(root).glob(f"cells/*/{DONE}")):
         told, run = json.loads(done.read_text(encoding="utf-8")), Run(done.parent / "benchmark")
         cells.append(CellScores(variant=told["variant"], seed=told["seed"], scores=run.scores()))

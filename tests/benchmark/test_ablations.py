@@ -10,6 +10,7 @@ from benchmark.ablations import ROWS, CellScores, Finding, find_agreements, mean
 from benchmark.published import published_blocks
 from benchmark.records import Score
 from benchmark.report.ablations import ablation_report
+from benchmark.report.layout import network_notes
 from reason_edit.schema import Category, EditSample
 from smartedit.training.ablations import VARIANTS
 
@@ -93,3 +94,10 @@ def test_the_report_holds_ours_the_papers_and_every_seed() -> None:
     assert text.count("seed 0 |") == 3 and "judge exact" in text
     assert "edit: 0, 1; edit-synthetic: 0, 1; whole: 0, 1" in text
     assert "undecided" in text
+
+
+def test_networks_are_named_by_a_run_s_settings() -> None:
+    networks = {"lpips": {"name": "squeezenet-miniature", "sha256": "ab" * 32}, "clip": {}}
+    settings = {"protocols": {"miniature-v1": {"networks": networks}}}
+    assert network_notes(settings, "miniature-v1") == ["Networks: LPIPS is squeezenet-miniature (sha256 abababababab)."]
+    assert network_notes(settings, "strict-v1") == []

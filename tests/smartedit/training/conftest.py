@@ -15,18 +15,10 @@ from smartedit.model.build import build_text_encoder
 from smartedit.model.tokenizer import load_tokenizer
 from tests.benchmark.tiny_pipeline import tiny_tokenizer, write_tiny_pipeline
 from tests.smartedit.data.trees import box, said, save_json, save_picture, write_reasonseg
-from tests.smartedit.inference.conftest import OVERRIDES
 from tests.smartedit.model.recipe import tokenizer_of
-from tests.smartedit.training.tiny_stages import TinyStages
+from tests.smartedit.training.tiny_stages import MODEL, TinyStages
 from tests.tiny import TINY
 
-MODEL = (
-    *OVERRIDES,
-    "model.qformer.dropout=0",
-    "model.mllm.lora.dropout=0",
-    "model.text.vocab_size=514",
-    "model.scheduler.prediction_type=epsilon",
-)
 SOURCES = """
 [sources.synthetic]
 root = "synthetic"

@@ -16,8 +16,7 @@ from smartedit.commands.train_defaults import drawn_manifest
 from smartedit.inference.loading import load_pipeline
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.training.stages import StageError
-from tests.smartedit.training.conftest import MODEL
-from tests.smartedit.training.tiny_stages import TinyStages
+from tests.smartedit.training.tiny_stages import MODEL, TinyStages
 from tests.tiny import TINY
 
 QUICK = ("training.steps=1", "training.batch_size=2", "training.validate_every=0")

@@ -7,7 +7,16 @@ from typing import Any
 from smartedit.config.model import ModelConfig
 from smartedit.config.training import StageName, TrainingConfig, load_training_config
 from smartedit.training.train import train
+from tests.smartedit.inference.conftest import OVERRIDES
 from tests.tiny import TINY
+
+MODEL = (
+    *OVERRIDES,
+    "model.qformer.dropout=0",
+    "model.mllm.lora.dropout=0",
+    "model.text.vocab_size=514",
+    "model.scheduler.prediction_type=epsilon",
+)
 
 SETTINGS = (
     "training.steps=6",
