@@ -12,18 +12,16 @@ RUN/report.*, RUN/tables/ what `report` wrote
 RUN/log.jsonl             when, and how long: the one file that differs between two runs of one command
 """
 
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmark.records import EditRecord, Score, Unscored
-from reason_edit.files import write_text
+from reason_edit.files import in_turn, write_text
 from reason_edit.schema import EditSample
 from reason_edit.tables import read_rows, write_rows
 
@@ -60,16 +58,10 @@ class Run:
         """`edits.parquet`."""
         return self.folder / "edits.parquet"
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one's turn to read and write the files that processes of one run share; make the folder.
-
-        The kernel lets go of the lock at any kind of end, so that a killed process never blocks the next.
-        """
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait for one's turn to read and write the files that processes of one run share; make the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / TURN).open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return in_turn(self.folder / TURN)
 
     def holds_something_else(self) -> bool:
         """Whether the folder has files, but neither `run.json` nor only what is written before it."""

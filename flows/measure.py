@@ -4,10 +4,9 @@ The tasks are the functions behind `smartedit-bench`; this file only orders them
 is not called `benchmark.py`, as Prefect loads a flow's file under its own name, and that is the package's.
 """
 
-import fcntl
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from benchmark.runs import Run
 from benchmark.score import score_with
 from flows.server import server_for_workers
 from flows.synth_data import GPU_TAG, RETRYING, ShardsFailed, failure_of, task_runner
+from reason_edit.files import in_turn
 
 
 def prepare(run: str, dataset: str | None, words: MethodWords, seed: int, batch_size: int, device: str) -> list[str]:
@@ -81,12 +81,9 @@ def edit_shard(run: str, words: MethodWords, label: str, shard: int, shards: int
     return {"pictures": len(records) - errors, "errors": errors}
 
 
-@contextmanager
-def device_turn(run: Run, device: str) -> Iterator[None]:
-    """Wait for a device of this machine and hold it; the kernel lets go of it at any kind of end."""
-    with (run.folder / f".device-{socket.gethostname()}-{device.replace(':', '-')}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def device_turn(run: Run, device: str) -> AbstractContextManager[None]:
+    """Wait for a device of this machine and hold it."""
+    return in_turn(run.folder / f".device-{socket.gethostname()}-{device.replace(':', '-')}.lock")
 
 
 def merge(run: str) -> list[dict[str, Any]]:

@@ -58,21 +58,30 @@ def _named(error: OSError, path: Path) -> OSError:
 
 
 @contextmanager
-def sole_holder(path: Path, busy: Exception | None) -> Iterator[None]:
+def sole_holder(path: Path, busy: Exception) -> Iterator[None]:
     """Hold a lock file; the kernel lets go of it at any kind of end.
 
     Args:
         path: The lock file; its folder must exist.
-        busy: Raised where another process holds it; None to wait for that one.
+        busy: Raised where another process holds it.
     """
     with path.open("w") as file:
-        if busy is None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        else:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise busy from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise busy from error
+        yield
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Wait for a lock file and hold it; the kernel lets go of it at any kind of end, so that nobody waits for the dead.
+
+    Args:
+        path: The lock file; its folder must exist.
+    """
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -144,18 +144,16 @@ def _shown(stage: StageName) -> "Iterator[Callable[[Step], None]]":
 
 
 def _lines(stage: StageName) -> "Callable[[Step], None]":
-    """A line every half a minute, for logs."""
-    begun = told = time.monotonic()
-    first: int | None = None
+    """A line every half a minute, for logs; the time that is left is by the step that it tells of."""
+    told = time.monotonic()
 
     def show(step: "Step") -> None:
-        nonlocal told, first
+        nonlocal told
         now = time.monotonic()
-        first = step.step - 1 if first is None else first
         if now - told < LINE_SECONDS and step.step != step.steps:
             return
         told = now
-        left = timedelta(seconds=round((now - begun) / (step.step - first) * (step.steps - step.step)))
+        left = timedelta(seconds=round(step.values["seconds"] * (step.steps - step.step)))
         loss, rate = step.values["loss"], step.values["samples_per_second"]
         typer.echo(
             f"{stage.value}: step {step.step} of {step.steps}, loss {loss:.4f}, {rate:.1f} samples/s, {left} left",

@@ -1,9 +1,11 @@
 """What `smartedit train` takes where nothing is named: weights that ship, checkpoints, data drawn into the cache."""
 
+import json
 import logging
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ EDITOR = "instruct-pix2pix-miniature"
 """The InstructPix2Pix pipeline that ships; its text encoder is what the miniature was aligned to."""
 START = "start"
 """In the run's folder: what was put together from checkpoints."""
+MADE_OF = "made_of.json"
+"""Inside it: the model's settings and the seed that it was made with."""
 SCENES, PAIRS = 200, 476
 """Sizes of the drawn data: COCO pictures, by which the other sets are sized, and synthetic pairs."""
 
@@ -35,7 +39,8 @@ def starting_point(start: str | None, stage: StageName, model: "ModelConfig", ru
         seed: Of the parts that no checkpoint has: QFormer and added tokens.
 
     Raises:
-        ConfigError: Nothing is named, and the preset has neither weights nor checkpoints.
+        ConfigError: Nothing is named, and the preset has neither weights nor checkpoints; or what the run's folder has
+            was put together otherwise.
         LoadingError: There is no such model.
     """
     from smartedit.inference.loading import find_model
@@ -75,20 +80,28 @@ def _put_together(model: "ModelConfig", run: Path, seed: int) -> Path:
     """A pipeline of checkpoints with a new QFormer and new tokens, made once; other processes wait for it."""
     import torch
 
-    from reason_edit.files import sole_holder
+    from reason_edit.files import in_turn, write_text
     from smartedit.inference.build import build_pipeline
     from smartedit.seeding import seed_from
 
     run.mkdir(parents=True, exist_ok=True)
     folder, aside = run / START, run / f".{START}.tmp-{os.getpid()}"
-    with sole_holder(run / f".{START}.lock", None):
+    settings = {name: value for name, value in asdict(model).items() if name not in {"weights", "sampling"}}
+    asked = json.dumps({"seed": seed, "model": settings}, indent=1) + "\n"
+    with in_turn(run / f".{START}.lock"):
         for left in run.glob(f".{START}.tmp-*"):
             shutil.rmtree(left)
         if not folder.is_dir():
             torch.manual_seed(seed_from("new parts", seed))
             build_pipeline(model).save_pretrained(aside)
+            write_text(aside / MADE_OF, asked)
             aside.rename(folder)
             logger.info("%s: put together from checkpoints", folder)
+        elif not (folder / MADE_OF).is_file() or (folder / MADE_OF).read_text(encoding="utf-8") != asked:
+            raise ConfigError(
+                f"{folder}: was put together from other checkpoints, model settings or another seed ({MADE_OF}); give "
+                "those, name another --run, or name it as --start"
+            )
     return folder
 
 
@@ -100,7 +113,7 @@ def drawn_manifest(side: int, say: Callable[[str], None]) -> Path:
         say: Told what is drawn and where, if it is not there yet.
     """
     from reason_edit.embedded import cache_folder
-    from reason_edit.files import sole_holder
+    from reason_edit.files import in_turn
     from smartedit.data.build import build_from_file
     from smartedit.miniature.benchmark_set import EDITION
     from smartedit.miniature.corpora import SOURCES, write_corpora
@@ -109,7 +122,7 @@ def drawn_manifest(side: int, say: Callable[[str], None]) -> Path:
     folder = cache_folder() / f"miniature-corpora-{EDITION}-{SCENES}-{side}"
     corpora = folder / "corpora"
     folder.mkdir(parents=True, exist_ok=True)
-    with sole_holder(folder / ".lock", None):
+    with in_turn(folder / ".lock"):
         if not (corpora / SOURCES).is_file():
             say(f"no --manifest: drawing training data of {SCENES} scenes, {side} pixels a side, in {folder}")
         else:

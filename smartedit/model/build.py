@@ -228,8 +228,9 @@ def build_text_encoder(config: TextConfig, *, hidden_size: int, num_tokens: int)
 
 
 def _part(checkpoint: str, name: str) -> Path:
-    """The folder of a part: the checkpoint's own, or inside a pipeline's."""
-    folder = fetch_model(checkpoint)
+    """The folder of a part: the checkpoint's own, or inside a pipeline's, whose other weights are not fetched."""
+    weights = ("model*.safetensors", "diffusion_pytorch_model*.safetensors")
+    folder = fetch_model(checkpoint, allow_patterns=["*.json", f"{name}/*", *weights])
     return folder / name if (folder / name).is_dir() else folder
 
 

@@ -36,8 +36,7 @@ class Recipe:
         denoiser_on: Of the UNet alone, afterwards, by Muon.
         shrunk_from: Of these steps, after how many the pairs are drawn at the corpora's side and shrunk.
         shrunk_scenes: Scenes of those pairs.
-        denoiser_last: Of the UNet alone, at last, on many more such pairs and what a looking-glass shows of them:
-            none comes more than a few times.
+        denoiser_last: Of the UNet alone, at last, on many more such pairs and what a looking-glass shows of them.
         more_scenes: Their scenes, those of `shrunk_scenes` among them; the alignment behind pictures reads them too.
         plain_share: Of those pairs whose orders name a thing by kind alone, how many it is trained on.
         color_times: How often it takes each of them whose order names another color than the new thing has by itself.

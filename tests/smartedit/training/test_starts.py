@@ -47,6 +47,8 @@ def test_align_begins_with_checkpoints(start: Path, text_encoder: Path, manifest
     made = SmartEditPipeline.from_pretrained(tmp_path / "run" / "start")
     kept = dict(pipeline.unet.named_parameters())
     assert all(torch.equal(p, kept[name]) for name, p in made.unet.named_parameters())
+    code, output = call(*words, *checkpoints, "--set", "training.seed=5")
+    assert code == 1 and "was put together from other checkpoints, model settings or another seed" in output
     assert call(*words, *checkpoints)[0] == 0
     assert (tmp_path / "run" / "model" / "model_index.json").is_file()
 
