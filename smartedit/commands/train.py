@@ -59,10 +59,13 @@ def train(
         if estimate:
             _print_estimate(stage, model, training, gpus, sharding, tokens)
             return
+        from smartedit.data.manifest import Manifest
         from smartedit.inference.loading import quiet_libraries
         from smartedit.training.train import train as train_stage
 
         quiet_libraries()
+        if manifest is not None:
+            Manifest(manifest)  # Its faults are told before a start is fetched or put together.
         folder = run or Path("runs") / f"train-{stage.value}"
         place = starting_point(start, stage, model, folder, training.seed)
         if manifest is None:
