@@ -66,6 +66,7 @@ def train(
         quiet_libraries()
         if manifest is not None:
             Manifest(manifest)  # Its faults are told before a start is fetched or put together.
+        encoder = text_encoder_of(text_encoder, stage, model)
         folder = run or Path("runs") / f"train-{stage.value}"
         place = starting_point(start, stage, model, folder, training.seed)
         if manifest is None:
@@ -78,7 +79,7 @@ def train(
                 run=folder,
                 model=model,
                 training=training,
-                text_encoder=text_encoder_of(text_encoder, stage, model),
+                text_encoder=encoder,
                 mixture=mixture,
                 on_step=show,
             )

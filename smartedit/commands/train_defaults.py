@@ -68,12 +68,20 @@ def text_encoder_of(named: Path | None, stage: StageName, model: "ModelConfig") 
         named: A folder, a hub id or the name of weights that ship; None for the preset's.
         stage: Which stage.
         model: The preset's model.
+
+    Raises:
+        ConfigError: `align`, and neither names any.
     """
     if named is not None or stage is not StageName.ALIGN:
         return named
     if model.text.checkpoint is not None:
         return Path(model.text.checkpoint)
-    return None if model.weights is None else Path(EDITOR)
+    if model.weights is not None:
+        return Path(EDITOR)
+    raise ConfigError(
+        "--text-encoder: stage align learns CLIP's features of captions; name its text model's folder or hub id, or "
+        "set model.text.checkpoint"
+    )
 
 
 def _put_together(model: "ModelConfig", run: Path, seed: int) -> Path:

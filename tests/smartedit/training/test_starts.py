@@ -42,6 +42,8 @@ def test_align_begins_with_checkpoints(start: Path, text_encoder: Path, manifest
     assert code == 1 and "--set model.mllm.checkpoint=FOLDER" in " ".join(output.split())
     code, _ = call("align", "--preset", TINY, "--manifest", tmp_path, "--run", tmp_path / "run", *checkpoints)
     assert code == 1 and not (tmp_path / "run").exists()
+    code, output = call(*words, *checkpoints[:-2])
+    assert code == 1 and "--text-encoder" in output and not (tmp_path / "run").exists()
     code, output = call(*words, *checkpoints)
 
     assert code == 0, output
