@@ -86,11 +86,11 @@ def train(
     if mixture is not None:
         training = replace(training, mixture=str(mixture))
     finished = run / MODEL
+    accelerator = build_accelerator(training)
+    zero = chosen_zero(training, accelerator.num_processes)
     start = _at_hand(start, "start")
     text_encoder = None if text_encoder is None else _at_hand(text_encoder, "text encoder")
     given = {"start": start, "manifest": Manifest(manifest).path, "text_encoder": text_encoder}
-    accelerator = build_accelerator(training)
-    zero = chosen_zero(training, accelerator.num_processes)
     from smartedit.training.build import build_trainee  # heavy
 
     built = build_trainee(
