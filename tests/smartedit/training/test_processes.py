@@ -19,7 +19,9 @@ from smartedit.training import loop
 from smartedit.training.sharding import assemble, local
 from smartedit.training.visits import Positions
 from tests.smartedit.training.conftest import metrics, same_states
-from tests.smartedit.training.tiny_stages import TinyStages
+from tests.smartedit.training.tiny_stages import TinyStages, compile_nothing
+
+pytestmark = pytest.mark.xdist_group("processes")  # Two processes a time, and their server's imports once.
 
 FRESH = multiprocessing.get_context("forkserver")
 """Not fork: a process that has trained cannot be copied (autograd refuses)."""
@@ -62,6 +64,7 @@ def _one_of_two(
     )
     if sharing == "deepspeed":
         os.environ.update(DEEPSPEED)
+        compile_nothing()
     if sharing == "fsdp":
         os.environ.update(FSDP, FSDP_TRANSFORMER_CLS_TO_WRAP=LAYERS)
         loop.assemble = _assemble_divided

@@ -17,7 +17,7 @@ from smartedit.training.loop import DivergedError
 from smartedit.training.sharding import ShardingError
 from smartedit.training.zero import ZeroEngine, chosen_zero
 from tests.smartedit.training.conftest import metrics, same_states
-from tests.smartedit.training.tiny_stages import TinyStages
+from tests.smartedit.training.tiny_stages import TinyStages, compile_nothing
 
 ZERO2 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
 
@@ -164,6 +164,7 @@ def _alone(run_stage: TinyStages, run: Path, overrides: tuple[str, ...], expecte
         asked(patch)
         patch.setenv("ACCELERATE_USE_CPU", "true")
         patch.setattr(ZeroEngine, "step", measured)
+        compile_nothing()
         try:
             run_stage("full", run, *overrides)
         except DivergedError as error:
@@ -182,6 +183,7 @@ def alone(run_stage: TinyStages, run: Path, *overrides: str, **expected: int) ->
     assert process.exitcode == 0
 
 
+@pytest.mark.xdist_group("processes")
 def test_one_process_does_what_it_does_without_deepspeed(run_stage: TinyStages, tmp_path: Path) -> None:
     run_stage("full", tmp_path / "one")
     checkpoint = torch.load(max((tmp_path / "one/checkpoints").iterdir()), weights_only=True)
@@ -192,6 +194,7 @@ def test_one_process_does_what_it_does_without_deepspeed(run_stage: TinyStages, 
     same_states(tmp_path / "zero", tmp_path / "one")
 
 
+@pytest.mark.xdist_group("processes")
 def test_a_loss_that_is_no_number_stops_it(run_stage: TinyStages, tmp_path: Path) -> None:
     alone(run_stage, tmp_path, "training.learning_rate=1e30", "training.warmup_steps=0")
     assert "is no number; rows: " in (tmp_path / "diverged").read_text()

@@ -53,3 +53,10 @@ class TinyStages:
 
 def settings(stage: str, *overrides: str) -> TrainingConfig:
     return load_training_config(StageName(stage), TINY, [*SETTINGS, *overrides])
+
+
+def compile_nothing() -> None:
+    """Leave DeepSpeed's sums on CPUs to Gloo: its own kernel would be compiled once a clone, for most of a minute."""
+    from deepspeed.ops import __compatible_ops__  # heavy
+
+    __compatible_ops__["deepspeed_shm_comm"] = False
