@@ -1,21 +1,18 @@
 """The configuration files for accelerate: it reads them as `accelerate launch` does, and they name layers there are."""
 
-from importlib import resources
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
-from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
 from accelerate.utils.dataclasses import get_module_class_from_name
 
 from smartedit.config.model import load_model_config
 from smartedit.model.build import build_model
 from smartedit.training.sharding import ShardingError, chosen_sharding
+from tests.smartedit.training.launching import FOLDER, launched
 
-FOLDER = resources.files("smartedit.presets") / "accelerate"
 KINDS = {
     "single": DistributedType.NO,
     "multi-gpu": DistributedType.MULTI_GPU,
@@ -36,12 +33,6 @@ def test_accelerate_reads_it(name: str) -> None:
     config = load_config_from_file(str(FOLDER / f"{name}.yaml"))
     assert config.distributed_type == KINDS[name]
     assert config.num_processes == (1 if name == "single" else 8)
-
-
-def launched(name: str) -> Any:
-    """What `accelerate launch` makes of a file."""
-    arguments = launch_command_parser().parse_args(["--config_file", str(FOLDER / f"{name}.yaml"), "train.py"])
-    return _validate_launch_command(arguments)[0]
 
 
 @pytest.mark.parametrize("name", ["fsdp-7b", "fsdp-13b", "zero2-7b", "zero2-13b"])

@@ -19,6 +19,7 @@ from smartedit.training import loop
 from smartedit.training.sharding import assemble, local
 from smartedit.training.visits import Positions
 from tests.smartedit.training.conftest import metrics, same_states
+from tests.smartedit.training.launching import variables
 from tests.smartedit.training.tiny_stages import TinyStages, compile_nothing
 
 pytestmark = pytest.mark.xdist_group("processes")  # Two processes a time, and their server's imports once.
@@ -45,9 +46,7 @@ def test_ranks_and_passes_share_the_rows_of_a_step() -> None:
     assert rows(1, 1, 24) == rows(4, 3, 2) == rows(2, 1, 12) == rows(8, 3, 1) == everything
 
 
-FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
 DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
-LAYERS = "LlamaDecoderLayer,CrossAttnDownBlock2D,DownBlock2D,UNetMidBlock2DCrossAttn,CrossAttnUpBlock2D,UpBlock2D"
 
 
 def _one_of_two(
@@ -65,8 +64,8 @@ def _one_of_two(
     if sharing == "deepspeed":
         os.environ.update(DEEPSPEED)
         compile_nothing()
-    if sharing == "fsdp":
-        os.environ.update(FSDP, FSDP_TRANSFORMER_CLS_TO_WRAP=LAYERS)
+    if sharing in {"fsdp-7b", "zero2-7b"}:
+        os.environ.update(variables(sharing))
         loop.assemble = _assemble_divided
     AcceleratorState._reset_state(reset_partial_state=True)
     run_stage(stage, run, "training.batch_size=2", "training.length_groups=2", *overrides)
@@ -124,9 +123,9 @@ def same_model(ours: Path, theirs: Path) -> None:
     [
         ("align", "whole"),
         ("full", "whole"),
-        ("align", "fsdp"),
-        ("full", "fsdp"),
-        ("baseline", "fsdp"),
+        ("align", "fsdp-7b"),
+        ("full", "fsdp-7b"),
+        ("baseline", "zero2-7b"),
         ("align", "deepspeed"),
         ("full", "deepspeed"),
     ],
@@ -142,7 +141,7 @@ def test_two_processes_equal_one_with_twice_the_batch(
     same_states(tmp_path / "two", tmp_path / "one")
 
 
-@pytest.mark.parametrize("sharing", ["fsdp", "deepspeed"])
+@pytest.mark.parametrize("sharing", ["fsdp-7b", "deepspeed"])
 def test_processes_that_are_killed_go_on_shared_in_another_way_and_as_one(
     run_stage: TinyStages, tmp_path: Path, sharing: str
 ) -> None:
@@ -177,7 +176,7 @@ def test_sharded_processes_do_what_whole_ones_do(run_stage: TinyStages, tmp_path
         "training.validation_samples=1",
         "training.weight_decay=0.1",
     )
-    kinds = ("whole", "fsdp", "deepspeed")
+    kinds = ("whole", "fsdp-7b", "deepspeed")
     for sharing in kinds:
         run_two(run_stage, "full", tmp_path / sharing, *settings, sharing=sharing)
     whole = metrics(tmp_path / "whole")
