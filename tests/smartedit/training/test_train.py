@@ -13,12 +13,13 @@ from diffusers import EulerAncestralDiscreteScheduler
 from PIL import Image
 
 from smartedit.config.model import load_model_config
+from smartedit.config.training import StageName
 from smartedit.data.decoding import DecodingRules
 from smartedit.data.examples import Task
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.checkpoints import load_model
 from smartedit.model.prompts import PromptError
-from smartedit.training.stages import StageError
+from smartedit.training.stages import STAGES, StageError
 from smartedit.training.validation import Validation
 from tests.smartedit.training.conftest import MODEL, metrics
 from tests.smartedit.training.tiny_stages import TinyStages
@@ -37,6 +38,9 @@ def test_losses_are_those_of_before(run_stage: TinyStages, tmp_path: Path, stage
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
     assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=1e-2)
     assert sum(found["loss"][-5:]) < sum(found["loss"][:5])
+    every = {loss for kind in STAGES.values() for loss in kind.losses}
+    assert all(every & line.keys() == set(STAGES[StageName(stage)].losses) for line in lines)
+    assert [sum(line[part] for part in every & line.keys()) for line in lines] == pytest.approx(found["loss"])
 
 
 def changed(before: Path, after: Path) -> dict[str, torch.Tensor]:
