@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
 
@@ -17,10 +18,28 @@ class FailedBesideError(ValueError):
     """The other process has failed; it has written why."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """What the block beside another process calls: with the name of each part that it begins, and `look` at any time.
+
+    Attributes:
+        on_part: Called with the name of each part.
+        look: Gives the threads back once the other process is done, and raises `FailedBesideError` if it has failed.
+    """
+
+    on_part: Callable[[str], None]
+    look: Callable[[], None] = lambda: None
+
+    def __call__(self, name: str) -> None:
+        """Begin a part."""
+        self.look()
+        self.on_part(name)
+
+
 @contextmanager
 def beside(
     part: Callable[..., object], *arguments: object, at_once: bool, on_part: Callable[[str], None]
-) -> Iterator[Callable[[str], None]]:
+) -> Iterator[Block]:
     """Run a part in another process until the block is left, each of both with half of torch's threads.
 
     The other process ends with this one, however that ends, and before it where the block raises.
@@ -33,14 +52,13 @@ def beside(
         on_part: Called with the name of each part that is begun in the block.
 
     Yields:
-        `on_part` for the block, which also gives the threads back once the other process is done, and raises if it has
-        failed.
+        `on_part` for the block, which also looks at the other process.
 
     Raises:
         FailedBesideError: The other process has failed.
     """
     if not at_once:
-        yield on_part
+        yield Block(on_part=on_part)
         return
     threads = torch.get_num_threads()
     half, level = max(1, threads // 2), logging.getLogger("smartedit.miniature.fit").getEffectiveLevel()
@@ -48,14 +66,13 @@ def beside(
     process.start()
     torch.set_num_threads(half)
 
-    def told(name: str) -> None:
+    def look() -> None:
         if not process.is_alive():
             torch.set_num_threads(threads)
             _check(process)
-        on_part(name)
 
     try:
-        yield told
+        yield Block(on_part=on_part, look=look)
         process.join()
         _check(process)
     finally:

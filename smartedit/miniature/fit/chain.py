@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from smartedit.miniature.fit.assembly import (
     save_with_denoiser,
 )
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
-from smartedit.miniature.fit.beside import beside
+from smartedit.miniature.fit.beside import Block, beside
 from smartedit.miniature.fit.clip import ClipSizes, fit_clip, save_processor
 from smartedit.miniature.fit.crawl import write_crawl
 from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, both, fit_denoiser, fit_denoiser_on
@@ -113,7 +114,7 @@ def _fit(
     at_once = processes > 1
     with beside(_all_beside, work, words, pieces, config, recipe, at_once=at_once, on_part=on_part) as told:
         vae, train_last = _see_and_edit(work, pairs, words, config, recipe, processes, told)
-        worded = train_last(recipe.text_more_steps)
+        worded = train_last(recipe.text_more_steps, told.look)
     mllm = _see_and_speak(work, pairs, looks, words, pieces, config, recipe, on_part)
     save_text_encoder(worded, words, work / "text_encoder")
     save_start(worded, mllm, vae, pieces, config, work / "start", seed=recipe.seed)
@@ -122,7 +123,7 @@ def _fit(
     align = (StageName.ALIGN, work / "start", crawl, work, config, _overrides(recipe, "align"))
     with beside(_stage, *align, at_once=at_once, on_part=on_part) as told:
         told("denoiser, its last steps")
-        denoiser = train_last(recipe.denoiser_last.steps)
+        denoiser = train_last(recipe.denoiser_last.steps, told.look)
     on_part("stage align")
     save_with_denoiser(_stage(*align), denoiser, work / "aligned")
     save_instruct_pix2pix(denoiser, vae, words, config, work / "instruct-pix2pix")
@@ -204,8 +205,8 @@ def _see_and_edit(
     config: ModelConfig,
     recipe: Recipe,
     processes: int,
-    on_part: Callable[[str], None],
-) -> tuple[Any, Callable[[int], TextToEdit]]:
+    on_part: Block,
+) -> tuple[Any, Callable[[int, Callable[[], None]], TextToEdit]]:
     """Autoencoder, and what trains the denoiser's last part until a step, all others being done.
 
     The denoiser begins on latents of the half-trained autoencoder, as on two cores.
@@ -221,7 +222,8 @@ def _see_and_edit(
     on_part("denoiser, first steps")
     plan, states = recipe.denoiser, work / "denoiser"
     rows = rows_of(pairs, _latents(early, pairs, work / "latents-early.pt"))
-    fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=recipe.early_steps)
+    begin = partial(fit_denoiser, text_steps=recipe.text_steps, on_step=on_part.look)
+    begin(rows, config, scaling, plan, states, until=recipe.early_steps)
     on_part("autoencoder, second part")
     others = pairs.pictures[seventh : 4 * seventh]
     vae = fit_autoencoder(others, config.vae, recipe.autoencoder_on, work / "vae", start=work / "vae-early")
@@ -229,14 +231,15 @@ def _see_and_edit(
     scaling = vae.config.scaling_factor
     on_part("denoiser")
     rows = replace(rows, latents=_latents(vae, pairs, work / "latents.pt"))
-    fit_denoiser(rows, config, scaling, plan, states, text_steps=recipe.text_steps, until=plan.steps)
+    begin(rows, config, scaling, plan, states, until=plan.steps)
     on_part("denoiser, on")
     on = work / "denoiser-on"
-    fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.shrunk_from)
+    go_on = partial(fit_denoiser_on, start=states, on_step=on_part.look)
+    go_on(rows, config, scaling, recipe.denoiser_on, on, until=recipe.shrunk_from)
     on_part("denoiser, on shrunk pictures")
     shrunk = _shrunk(work, config, recipe, recipe.shrunk_scenes, processes)
     rows = rows_of(shrunk, _latents(vae, shrunk, work / f"latents-shrunk-{recipe.shrunk_scenes}.pt"))
-    fit_denoiser_on(rows, config, scaling, recipe.denoiser_on, on, start=states, until=recipe.denoiser_on.steps)
+    go_on(rows, config, scaling, recipe.denoiser_on, on, until=recipe.denoiser_on.steps)
     on_part("denoiser, more of them and in a looking-glass")
     shrunk, name = _shrunk(work, config, recipe, recipe.more_scenes, processes), f"latents-shrunk-{recipe.more_scenes}"
     latents = _latents(vae, shrunk, work / f"{name}.pt")
@@ -245,9 +248,10 @@ def _see_and_edit(
     rows = both(rows_of(few, latents), rows_of(glass, _latents(vae, glass, work / f"{name}-turned.pt")))
     plan = recipe.denoiser_last
 
-    def train_last(until: int) -> TextToEdit:
+    def train_last(until: int, on_step: Callable[[], None]) -> TextToEdit:
         last, words_too = work / "denoiser-last", recipe.text_more_steps
-        return fit_denoiser_on(rows, config, scaling, plan, last, start=on, until=until, text_steps=words_too)
+        trained_on = partial(fit_denoiser_on, start=on, text_steps=words_too, on_step=on_step)
+        return trained_on(rows, config, scaling, plan, last, until=until)
 
     return sharp, train_last
 

@@ -1,6 +1,6 @@
 """Trains the miniature's editing UNet with its text encoder, as InstructPix2Pix is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,15 @@ class TextToEdit(nn.Module):
 
 
 def fit_denoiser(
-    rows: EditLatents, config: ModelConfig, scaling: float, plan: Plan, out: Path, *, text_steps: int, until: int
+    rows: EditLatents,
+    config: ModelConfig,
+    scaling: float,
+    plan: Plan,
+    out: Path,
+    *,
+    text_steps: int,
+    until: int,
+    on_step: Callable[[], None] = lambda: None,
 ) -> TextToEdit:
     """Train text encoder and UNet together; conditions are dropped as SmartEdit's training drops them.
 
@@ -102,6 +110,7 @@ def fit_denoiser(
         out: Where states and the journal lie.
         text_steps: Steps after which the averaged text encoder is frozen.
         until: Step to stop at; the plan's last one, or an earlier one to go on from with other latents.
+        on_step: Called before each step.
 
     Returns:
         The averaged model, frozen.
@@ -109,7 +118,9 @@ def fit_denoiser(
     torch.manual_seed(plan.seed)
     model = TextToEdit(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=text_steps, until=until)
+    return _train(
+        model, optimizer, rows, config, scaling, plan, out, text_steps=text_steps, until=until, on_step=on_step
+    )
 
 
 def fit_denoiser_on(
@@ -122,6 +133,7 @@ def fit_denoiser_on(
     start: Path,
     until: int,
     text_steps: int = 0,
+    on_step: Callable[[], None] = lambda: None,
 ) -> TextToEdit:
     """Train the UNet on, by Muon, from the averaged model of a finished training.
 
@@ -134,6 +146,7 @@ def fit_denoiser_on(
         start: `out` of `fit_denoiser`.
         until: As there.
         text_steps: As there; the text encoder is trained by AdamW, and without any stays as it is.
+        on_step: As there.
 
     Returns:
         The averaged model, frozen.
@@ -142,7 +155,9 @@ def fit_denoiser_on(
     model.unet.requires_grad_(True)
     model.text.requires_grad_(text_steps > 0)
     optimizer = MuonWithAdamW(model, learning_rate=plan.learning_rate, ends=("conv_in", "conv_out", TEXT))
-    return _train(model, optimizer, rows, config, scaling, plan, out, text_steps=text_steps, until=until)
+    return _train(
+        model, optimizer, rows, config, scaling, plan, out, text_steps=text_steps, until=until, on_step=on_step
+    )
 
 
 def averaged_denoiser(folder: Path, config: ModelConfig) -> TextToEdit:
@@ -167,6 +182,7 @@ def _train(
     *,
     text_steps: int,
     until: int,
+    on_step: Callable[[], None],
 ) -> TextToEdit:
     scheduler = build_training_scheduler(config.scheduler)
     average = EMAModel(model.parameters(), decay=EMA_DECAY, use_ema_warmup=True, power=0.75)
@@ -178,6 +194,7 @@ def _train(
         step = state["step"]
     journal, empty = Journal(out, plan), empty_text_ids(model.text, model.num_tokens)
     for chosen in batches(len(rows.ids), size=plan.batch_size, steps=until, start=step, seed=plan.seed):
+        on_step()
         if step >= text_steps and next(model.text.parameters()).requires_grad:
             _freeze_text(model, average)
         for group in optimizer.param_groups:
