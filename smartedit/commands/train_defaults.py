@@ -70,18 +70,15 @@ def text_encoder_of(named: Path | None, stage: StageName, model: "ModelConfig") 
         model: The preset's model.
 
     Raises:
-        ConfigError: `align`, and neither names any.
+        StageError: `align`, and neither names any.
     """
     if named is not None or stage is not StageName.ALIGN:
         return named
     if model.text.checkpoint is not None:
         return Path(model.text.checkpoint)
-    if model.weights is not None:
-        return Path(EDITOR)
-    raise ConfigError(
-        "--text-encoder: stage align learns CLIP's features of captions; name its text model's folder or hub id, or "
-        "set model.text.checkpoint"
-    )
+    from smartedit.training.stages import needed_text_encoder  # heavy
+
+    return needed_text_encoder(None if model.weights is None else Path(EDITOR))
 
 
 def _put_together(model: "ModelConfig", run: Path, seed: int) -> Path:

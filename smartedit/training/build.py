@@ -32,7 +32,7 @@ from smartedit.training.dataset import ManifestDataset, RowFormat
 from smartedit.training.decoded_rows import DecodedRows
 from smartedit.training.editing import EditTrainee
 from smartedit.training.losses import Timesteps
-from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters
+from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters, needed_text_encoder
 from smartedit.training.trainee import Latents, Trainee
 from smartedit.training.visits import LAST
 
@@ -148,12 +148,9 @@ def _align(
     training: TrainingConfig,
     text_encoder: Path | None,
 ) -> BuiltStage:
-    if text_encoder is None:
-        raise StageError(
-            "stage align learns CLIP's features of captions: name its text model's folder (--text-encoder)"
-        )
     from transformers import CLIPTextModel
 
+    text_encoder = needed_text_encoder(text_encoder)
     folder, words = text_encoder, text_encoder
     if (text_encoder / "text_encoder").is_dir():
         folder, words = text_encoder / "text_encoder", text_encoder / "tokenizer"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,6 +72,23 @@ PARAMETER_GROUPS: dict[str, Callable[[str], bool]] = {
 
 class StageError(ValueError):
     """A model cannot be trained in a stage; the message says what it lacks."""
+
+
+def needed_text_encoder(named: Path | None) -> Path:
+    """What `align` learns.
+
+    Args:
+        named: A folder, a hub id or the name of weights that ship.
+
+    Raises:
+        StageError: Nothing is named.
+    """
+    if named is None:
+        raise StageError(
+            "--text-encoder: stage align learns CLIP's features of captions; name its text model's folder or hub id, "
+            "or set model.text.checkpoint"
+        )
+    return named
 
 
 def choose_parameters(model: SmartEdit, stage: StageName) -> dict[str, nn.Parameter]:

@@ -250,8 +250,9 @@ def _see_and_edit(
 
     def train_last(until: int, on_step: Callable[[], None]) -> TextToEdit:
         last, words_too = work / "denoiser-last", recipe.text_more_steps
-        trained_on = partial(fit_denoiser_on, start=on, text_steps=words_too, on_step=on_step)
-        return trained_on(rows, config, scaling, plan, last, until=until)
+        return fit_denoiser_on(
+            rows, config, scaling, plan, last, start=on, until=until, text_steps=words_too, on_step=on_step
+        )
 
     return sharp, train_last
 

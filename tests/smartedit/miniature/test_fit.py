@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 from reason_edit.files import sole_holder
 from reason_edit.schema import Category
 from smartedit.commands.miniature import app
-from smartedit.config.model import load_model_config
+from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, load_training_config
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
+from smartedit.miniature.fit.beside import FailedBesideError
 from smartedit.miniature.fit.chain import BusyFolderError, fit_miniature
 from smartedit.miniature.fit.denoiser import EditLatents, averaged_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.pairs import (
@@ -175,13 +176,33 @@ def test_the_text_encoder_is_trained_on_for_the_first_of_the_last_steps_and_what
     assert not torch.equal(frozen(ids).last_hidden_state, built(ids).last_hidden_state)
 
 
+def first_rows(work: Path, config: ModelConfig) -> EditLatents:
+    """Four pairs."""
+    latents = torch.load(work / "latents.pt", weights_only=True)
+    ids = torch.full((4, config.qformer.num_queries), 5)
+    return EditLatents(latents=latents, before=np.arange(4), after=np.arange(4) + 1, ids=ids)
+
+
+def test_a_failure_beside_stops_the_denoiser_at_its_next_step(
+    made: tuple[Path, Path, dict[str, int]], tmp_path: Path
+) -> None:
+    work, _, _ = made
+    config, looks = load_model_config(PRESET), iter([None, None])
+
+    def look() -> None:
+        if next(looks, "failed"):
+            raise FailedBesideError
+
+    with pytest.raises(FailedBesideError):
+        rows, start = first_rows(work, config), work / "denoiser-on"
+        fit_denoiser_on(rows, config, 1.0, plan(5), tmp_path, start=start, until=5, on_step=look)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
 def test_bfloat16_rounds_the_passes_and_nothing_else(made: tuple[Path, Path, dict[str, int]], tmp_path: Path) -> None:
     work, _, _ = made
     config, start = load_model_config(PRESET), work / "denoiser-on"
-    latents = torch.load(work / "latents.pt", weights_only=True)
-    rows = EditLatents(
-        latents=latents, before=np.arange(4), after=np.arange(4) + 1, ids=torch.full((4, config.qformer.num_queries), 5)
-    )
+    rows = first_rows(work, config)
     trained = [
         fit_denoiser_on(rows, config, 1.0, replace(plan(1), bf16=half), tmp_path / str(half), start=start, until=1)
         for half in (False, True)

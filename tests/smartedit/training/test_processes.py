@@ -20,7 +20,7 @@ from smartedit.training.sharding import assemble, local
 from smartedit.training.visits import Positions
 from tests.smartedit.training.conftest import metrics, same_states
 from tests.smartedit.training.launching import variables
-from tests.smartedit.training.tiny_stages import TinyStages, compile_nothing
+from tests.smartedit.training.tiny_stages import ZERO2, TinyStages, compile_nothing
 
 pytestmark = pytest.mark.xdist_group("processes")  # Two processes a time, and their server's imports once.
 
@@ -46,9 +46,6 @@ def test_ranks_and_passes_share_the_rows_of_a_step() -> None:
     assert rows(1, 1, 24) == rows(4, 3, 2) == rows(2, 1, 12) == rows(8, 3, 1) == everything
 
 
-DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
-
-
 def _one_of_two(
     run_stage: TinyStages, stage: str, run: Path, overrides: Sequence[str], rank: int, port: int, sharing: str
 ) -> None:
@@ -62,7 +59,7 @@ def _one_of_two(
         ACCELERATE_USE_CPU="true",
     )
     if sharing == "deepspeed":
-        os.environ.update(DEEPSPEED)
+        os.environ.update(ZERO2)
         compile_nothing()
     if sharing in {"fsdp-7b", "zero2-7b"}:
         os.environ.update(variables(sharing))

@@ -17,9 +17,7 @@ from smartedit.training.loop import DivergedError
 from smartedit.training.sharding import ShardingError
 from smartedit.training.zero import ZeroEngine, chosen_zero
 from tests.smartedit.training.conftest import metrics, same_states
-from tests.smartedit.training.tiny_stages import TinyStages, compile_nothing
-
-ZERO2 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+from tests.smartedit.training.tiny_stages import ZERO2, TinyStages, compile_nothing
 
 
 @pytest.fixture

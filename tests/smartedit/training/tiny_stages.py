@@ -55,6 +55,10 @@ def settings(stage: str, *overrides: str) -> TrainingConfig:
     return load_training_config(StageName(stage), TINY, [*SETTINGS, *overrides])
 
 
+ZERO2 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+"""What accelerate tells its processes of DeepSpeed."""
+
+
 def compile_nothing() -> None:
     """Leave DeepSpeed's sums on CPUs to Gloo: its own kernel would be compiled once a clone, for most of a minute."""
     from deepspeed.ops import __compatible_ops__  # heavy
