@@ -30,7 +30,7 @@ from benchmark.runs import Run
 from flows.measure import edit_shard, merge, prepare, score_and_report
 from flows.server import server_for_workers
 from flows.synth_data import GPU_TAG, RETRYING, ShardsFailed, failure_of, task_runner
-from flows.train import run_stage
+from flows.train import run_stage, settings_of
 from reason_edit.files import write_text
 from smartedit.config.training import StageName, load_training_config
 from smartedit.data.manifest import Manifest
@@ -90,9 +90,10 @@ def train_joint(root: str, request: Request, data: str, seed: int) -> str:
     """Stage `joint` on some data, which all variants on these data start from; its pipeline's folder."""
     folder = Path(root) / "joint" / f"{data}-{seed}"
     variant = next(v for v in VARIANTS.values() if v.data == data)
-    base = load_mixture(load_training_config(StageName.JOINT, request.preset).mixture)
-    mixture = write_mixture(mixture_of(Manifest(request.manifest), base, variant, seed), folder / "mixture.toml")
     texts = [*request.settings, f"training.seed={seed}"]
+    overrides = [text for text in settings_of(StageName.JOINT, texts) if text.startswith("training.")]
+    base = load_mixture(load_training_config(StageName.JOINT, request.preset, overrides).mixture)
+    mixture = write_mixture(mixture_of(Manifest(request.manifest), base, variant, seed), folder / "mixture.toml")
     return run_stage("joint", request.align, request.manifest, str(folder), request.preset, texts, None, str(mixture))
 
 

@@ -1,5 +1,6 @@
 """`smartedit train`: trains one stage, and goes on with it where it was interrupted."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smartedit.commands.plain_errors import plain_words
-from smartedit.commands.train_defaults import drawn_manifest, starting_point, text_encoder_of
+from smartedit.commands.train_defaults import drawn_manifest, starting_point
 from smartedit.config.loading import ConfigError, parse_override
 from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, TrainingConfig, load_training_config
@@ -61,6 +62,7 @@ def train(
             return
         from smartedit.data.manifest import Manifest
         from smartedit.inference.loading import quiet_libraries
+        from smartedit.training.stages import text_encoder_of
         from smartedit.training.train import train as train_stage
 
         quiet_libraries()
@@ -124,6 +126,9 @@ def _shown(stage: StageName) -> "Iterator[Callable[[Step], None]]":
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(stage)
+        return
+    if os.environ.get("RANK", "0") != "0":  # The first process's bar is the only one that moves.
+        yield lambda step: None
         return
     columns = (
         TextColumn("{task.description}"),

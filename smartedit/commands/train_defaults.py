@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smartedit.config.loading import ConfigError
-from smartedit.config.training import StageName
+from smartedit.config.training import SHIPPED_EDITOR, StageName
 
 if TYPE_CHECKING:
     from smartedit.config.model import ModelConfig
 
 logger = logging.getLogger(__name__)
 
-EDITOR = "instruct-pix2pix-miniature"
-"""The InstructPix2Pix pipeline that ships; its text encoder is what the miniature was aligned to."""
 START = "start"
 """In the run's folder: what was put together from checkpoints."""
 MADE_OF = "made_of.json"
@@ -48,7 +46,7 @@ def starting_point(start: str | None, stage: StageName, model: "ModelConfig", ru
     if start is not None:
         return find_model(start)
     if model.weights is not None:
-        return find_model(EDITOR if stage is StageName.BASELINE else model.weights)
+        return find_model(SHIPPED_EDITOR if stage is StageName.BASELINE else model.weights)
     missing = [name for name in ("mllm", "unet", "vae") if getattr(model, name).checkpoint is None]
     if stage is not StageName.ALIGN:
         raise ConfigError("--start: name the pipeline to start from; this preset has no trained weights")
@@ -59,26 +57,6 @@ def starting_point(start: str | None, stage: StageName, model: "ModelConfig", ru
             "preset has no trained weights"
         )
     return _put_together(model, run, seed)
-
-
-def text_encoder_of(named: Path | None, stage: StageName, model: "ModelConfig") -> Path | None:
-    """What `align` learns: the named text encoder, the preset's checkpoint, or the one that its weights know.
-
-    Args:
-        named: A folder, a hub id or the name of weights that ship; None for the preset's.
-        stage: Which stage.
-        model: The preset's model.
-
-    Raises:
-        StageError: `align`, and neither names any.
-    """
-    if named is not None or stage is not StageName.ALIGN:
-        return named
-    if model.text.checkpoint is not None:
-        return Path(model.text.checkpoint)
-    from smartedit.training.stages import needed_text_encoder  # heavy
-
-    return needed_text_encoder(None if model.weights is None else Path(EDITOR))
 
 
 def _put_together(model: "ModelConfig", run: Path, seed: int) -> Path:

@@ -15,6 +15,10 @@ from smartedit.config.loading import ConfigError, load_tree, parse_override
 _STRICT = ConfigDict(extra="forbid")
 
 
+SHIPPED_EDITOR = "instruct-pix2pix-miniature"
+"""The InstructPix2Pix pipeline that ships; its text encoder is what the miniature was aligned to."""
+
+
 class StageName(StrEnum):
     """What can be trained."""
 

@@ -76,6 +76,7 @@ class DecodedExample:
         source: side x side x 3, uint8: the picture before; None for answers.
         target: side x side x 3, uint8: the picture after; None for answers.
         painting: What was painted, where the target is painted.
+        drawn: Those of `seen`, `source` and `target` that another visit makes differently: crops, and painted targets.
     """
 
     instruction: str | None
@@ -83,6 +84,7 @@ class DecodedExample:
     source: NDArray[np.uint8] | None = None
     target: NDArray[np.uint8] | None = None
     painting: Painting | None = None
+    drawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +158,7 @@ class Decoder:
         mask = Image.fromarray(decode_mask(rle))
         picture = rgb(stored, turn=stored.size != mask.size)
         painting = visit.painting or choose_painting(example, visit=visit.number, rules=self.rules.painting)
-        return self._painted(example, picture, picture, mask, painting)
+        return self._painted(example, picture, picture, mask, painting, frozenset({"target"}))
 
     def _label_map(self, example: TrainingExample, image: ImageRef, labels: ImageRef, visit: Visit) -> DecodedExample:
         """The request asks for a class in the part that is cut out: a square of the short side, anywhere."""
@@ -174,11 +176,18 @@ class Decoder:
             label_names=self.label_names.get(example.source),
         )
         mask = Image.fromarray(shown == (-1 if painting.label_id is None else painting.label_id))
-        seen = cut if self.rules.view == "crop" else picture
-        return self._painted(example, seen, cut, mask, painting)
+        if self.rules.view == "crop":
+            return self._painted(example, cut, cut, mask, painting, frozenset({"seen", "source", "target"}))
+        return self._painted(example, picture, cut, mask, painting, frozenset({"source", "target"}))
 
     def _painted(
-        self, example: TrainingExample, seen: Image.Image, picture: Image.Image, mask: Image.Image, painting: Painting
+        self,
+        example: TrainingExample,
+        seen: Image.Image,
+        picture: Image.Image,
+        mask: Image.Image,
+        painting: Painting,
+        drawn: frozenset[str],
     ) -> DecodedExample:
         source = self._sized(picture, example.source)
         size = (self.rules.side, self.rules.side)
@@ -189,6 +198,7 @@ class Decoder:
             source=source,
             target=paint(source, region, painting.color),
             painting=painting,
+            drawn=drawn,
         )
 
     def _sized(self, picture: Image.Image, source: str) -> NDArray[np.uint8]:

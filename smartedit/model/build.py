@@ -133,22 +133,27 @@ def build_bim(config: BimConfig, *, text_size: int, output_size: int) -> Bim | N
         text_size: Width of f.
         output_size: Width of v', the UNet's first level.
     """
+    settings = bim_settings(config, text_size=text_size, output_size=output_size)
+    return None if settings is None else Bim(**settings)
+
+
+def bim_settings(config: BimConfig, *, text_size: int, output_size: int) -> dict[str, Any] | None:
+    """The configuration of the module that `build_bim` would build, or None for Table 2's plain model."""
     if config.interaction is Interaction.PLAIN:
         return None
-    bim: Bim = Bim(
-        text_size=text_size,
-        hidden_size=config.hidden_size,
-        output_size=output_size,
-        num_heads=config.num_heads,
-        mlp_size=config.mlp_size,
-        depth=config.depth,
-        final_attention=config.final_attention,
-        position_encoding=config.position_encoding,
-        first_self_attention_residual=config.first_self_attention_residual,
-        text_residual=config.text_residual,
-        bidirectional=config.interaction is Interaction.BIDIRECTIONAL,
-    )
-    return bim
+    return {
+        "text_size": text_size,
+        "hidden_size": config.hidden_size,
+        "output_size": output_size,
+        "num_heads": config.num_heads,
+        "mlp_size": config.mlp_size,
+        "depth": config.depth,
+        "final_attention": config.final_attention,
+        "position_encoding": config.position_encoding,
+        "first_self_attention_residual": config.first_self_attention_residual,
+        "text_residual": config.text_residual,
+        "bidirectional": config.interaction is Interaction.BIDIRECTIONAL,
+    }
 
 
 def build_unet(config: UNetConfig, *, text_size: int) -> SmartEditUNet:

@@ -36,12 +36,14 @@ class PairRow:
         input_ids: The instruction for CLIP's text encoder.
         source: The picture before, float32 [3, side, side] in [-1, 1].
         target: The picture after, the same.
+        drawn: As in `smartedit.data.decoding.DecodedExample`.
     """
 
     example_id: str
     input_ids: list[int]
     source: Tensor
     target: Tensor
+    drawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +89,7 @@ class PairDataset(Dataset[PairRow]):
             input_ids=clip_ids(self.tokenizer, decoded.instruction),
             source=signed(decoded.source, side),
             target=signed(decoded.target, side),
+            drawn=decoded.drawn,
         )
 
     def collate(self, rows: Sequence[PairRow]) -> PairBatch:

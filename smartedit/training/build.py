@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from smartedit.data.decoding import DecodingRules
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture, load_mixture
 from smartedit.inference.pipeline import SmartEditPipeline
-from smartedit.model.build import build_bim
+from smartedit.model.build import bim_settings, build_bim
 from smartedit.model.prompts import OUR_PROMPTS, Prompts, read_prompts
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.text import EmptyText
@@ -32,7 +33,7 @@ from smartedit.training.dataset import ManifestDataset, RowFormat
 from smartedit.training.decoded_rows import DecodedRows
 from smartedit.training.editing import EditTrainee
 from smartedit.training.losses import Timesteps
-from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters, needed_text_encoder
+from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters
 from smartedit.training.trainee import Latents, Trainee
 from smartedit.training.visits import LAST
 
@@ -48,7 +49,8 @@ class BuiltStage:
         frozen: Modules outside the trained one.
         encoders: Makes the frozen encoders whose results can be kept: autoencoder, and image encoder or None; None
             where there are none.
-        shown: Rows of which edits are made while it trains, and what makes them; None where there are none.
+        shown: Rows of which edits are made while it trains, and what makes them; None where there are none. They share
+            nothing with the rows that a thread reads meanwhile: open files and tokenizers are one thread's.
     """
 
     trainee: Trainee
@@ -111,14 +113,34 @@ def _model_of(pipeline: SmartEditPipeline, stage: StageName, model: ModelConfig)
     bim = pipeline.bim
     if "unet" in STAGES[stage].trains and not STAGES[stage].interaction:
         bim = None
-    elif bim is None and STAGES[stage].interaction:
-        bim = build_bim(
-            model.bim,
-            text_size=pipeline.qformer.config.hidden_size,
-            output_size=pipeline.unet.config.block_out_channels[0],
-        )
+    elif STAGES[stage].interaction:
+        sizes = {
+            "text_size": pipeline.qformer.config.hidden_size,
+            "output_size": pipeline.unet.config.block_out_channels[0],
+        }
+        if bim is None:
+            bim = build_bim(model.bim, **sizes)
+        else:
+            _check_bim(bim, bim_settings(model.bim, **sizes))
     pipeline.register_modules(bim=bim)
     return SmartEdit(mllm=mllm, qformer=pipeline.qformer, bim=bim, unet=pipeline.unet, empty_text=pipeline.empty_text)
+
+
+def _check_bim(bim: Any, asked: Mapping[str, Any] | None) -> None:
+    """A start's own module goes on being trained; it must be the one that the settings tell of."""
+    if asked is None:
+        others = "there is one, and model.bim.interaction is plain"
+    else:
+        others = ", ".join(
+            f"{name} is {bim.config.get(name)}, and asked for is {value}"
+            for name, value in asked.items()
+            if bim.config.get(name) != value
+        )
+    if others:
+        raise StageError(
+            f"--start: its interaction module differs from model.bim: {others}; start from RUN/model of stage joint, "
+            "which has none yet, or set model.bim as the start has it"
+        )
 
 
 def _check_schedule(pipeline: Any, model: ModelConfig) -> None:
@@ -150,7 +172,8 @@ def _align(
 ) -> BuiltStage:
     from transformers import CLIPTextModel
 
-    text_encoder = needed_text_encoder(text_encoder)
+    if text_encoder is None:
+        raise StageError("stage align learns a text encoder's features, and none is named")
     folder, words = text_encoder, text_encoder
     if (text_encoder / "text_encoder").is_dir():
         folder, words = text_encoder / "text_encoder", text_encoder / "tokenizer"
@@ -203,7 +226,7 @@ def _edit(
     rows = ManifestDataset(
         manifest,
         Mixture.over(manifest.sizes, load_mixture(training.mixture)),
-        tokenizer=pipeline.tokenizer,
+        tokenizer=deepcopy(pipeline.tokenizer),
         layout=pipeline.layout,
         length=LAST,
         rows=RowFormat(
@@ -234,7 +257,7 @@ def _edit(
             vision = Encoder(encode=lambda pixels: mllm.look(pixels)[0], digest=digest)
         return autoencoder_of(vae), vision
 
-    return BuiltStage(trainee=trainee, frozen=(vae,), encoders=encoders, shown=(rows.decoded, trainee.edit))
+    return BuiltStage(trainee=trainee, frozen=(vae,), encoders=encoders, shown=(copy(rows.decoded), trainee.edit))
 
 
 def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: TrainingConfig) -> BuiltStage:
@@ -256,7 +279,7 @@ def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: Tra
         scheduler=scheduler,
         module=unet,
         trained=dict(unet.named_parameters()),
-        rows=PairDataset(DecodedRows(manifest, mixture, DecodingRules(side=side)), pipeline.tokenizer),
+        rows=PairDataset(DecodedRows(manifest, mixture, DecodingRules(side=side)), deepcopy(pipeline.tokenizer)),
         latents=latents_of(vae, side, scheduler, training),
         training=training,
     )
@@ -264,7 +287,7 @@ def _baseline(start: Path, manifest: Manifest, model: ModelConfig, training: Tra
         trainee=trainee,
         frozen=(vae, text_encoder),
         encoders=lambda: (autoencoder_of(vae), None),
-        shown=(trainee.rows.decoded, trainee.edit),
+        shown=(copy(trainee.rows.decoded), trainee.edit),
     )
 
 

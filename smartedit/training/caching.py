@@ -34,10 +34,14 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowKeys:
-    """Names of a row's pictures in the cache; `seen` is None where the image encoder's view is not kept."""
+    """Names of a row's pictures in the cache; None for those that are not kept.
 
-    source: str
-    target: str
+    Not kept are pictures that were drawn for this visit (crops, painted targets), which hardly come again and would
+    take the place of those that do.
+    """
+
+    source: str | None
+    target: str | None
     seen: str | None
 
 
@@ -75,7 +79,9 @@ class EncoderCache:
     first met, and a run that was killed goes on with the same numbers.
     """
 
-    def __init__(self, folder: Path, *, autoencoder: Encoder, vision: Encoder | None, limit: int) -> None:
+    def __init__(
+        self, folder: Path, *, autoencoder: Encoder, vision: Encoder | None, limit: int, processes: int = 1
+    ) -> None:
         """Open a cache.
 
         Args:
@@ -83,15 +89,15 @@ class EncoderCache:
             autoencoder: To mean and log-variance.
             vision: To v; None where v is not kept.
             limit: Bytes in all; what comes afterwards is not kept.
+            processes: Of the run; each takes its part of the bytes that are left.
         """
         self.folder = folder
         self.autoencoder: Encoder | None = autoencoder
         self.vision = vision
-        self.limit = limit
         self._places = {"latents": folder / f"latents-{autoencoder.digest}"}
         if vision is not None:
             self._places["features"] = folder / f"features-{vision.digest}"
-        self._size = sum(_size(place) for place in self._places.values())
+        self._room = max(0, limit - sum(_size(place) for place in self._places.values())) // processes
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers read; they need no encoders.
@@ -99,10 +105,14 @@ class EncoderCache:
 
     def keys(self, row: Any) -> RowKeys:
         """Names of a row's pictures (a `TrainingRow`)."""
+
+        def key(name: str, pixels: Tensor) -> str | None:
+            return None if name in row.drawn else _digest([pixels])
+
         return RowKeys(
-            source=_digest([row.source]),
-            target=_digest([row.target]),
-            seen=_digest([row.pixel_values]) if "features" in self._places else None,
+            source=key("source", row.source),
+            target=key("target", row.target),
+            seen=key("seen", row.pixel_values) if "features" in self._places else None,
         )
 
     def read(self, keys: Sequence[RowKeys]) -> KeptBatch:
@@ -111,11 +121,11 @@ class EncoderCache:
         return KeptBatch(
             source=self._kept("latents", [row.source for row in keys]),
             target=self._kept("latents", [row.target for row in keys]),
-            seen=self._kept("features", [row.seen or "" for row in keys]) if features else None,
+            seen=self._kept("features", [row.seen for row in keys]) if features else None,
         )
 
-    def _kept(self, kind: str, keys: Sequence[str]) -> Kept:
-        values = [self._get(kind, key) for key in keys]
+    def _kept(self, kind: str, keys: Sequence[str | None]) -> Kept:
+        values = [None if key is None else self._get(kind, key) for key in keys]
         held = [value for value in values if value is not None]
         return Kept(found=tuple(value is not None for value in values), values=torch.stack(held) if held else None)
 
@@ -132,25 +142,28 @@ class EncoderCache:
         sources, targets = [row.source for row in keys], [row.target for row in keys]
         seen = None
         if self.vision is not None and kept.seen is not None:
-            names = [row.seen or "" for row in keys]
-            seen = self._completed("features", self.vision, names, kept.seen, batch.pixel_values).to(device)
+            views = [row.seen for row in keys]
+            seen = self._completed("features", self.vision, views, kept.seen, batch.pixel_values).to(device)
         return Seen(
             source_moments=self._completed("latents", self.autoencoder, sources, kept.source, batch.source).to(device),
             target_moments=self._completed("latents", self.autoencoder, targets, kept.target, batch.target).to(device),
             image_features=seen,
         )
 
-    def _completed(self, kind: str, encoder: Encoder, keys: Sequence[str], kept: Kept, pixels: Tensor) -> Tensor:
+    def _completed(self, kind: str, encoder: Encoder, keys: Sequence[str | None], kept: Kept, pixels: Tensor) -> Tensor:
         if all(kept.found) and kept.values is not None:
             return kept.values
-        fresh: dict[str, Tensor] = {}
-        rows = kept.rows()
-        for i, (key, found) in enumerate(zip(keys, rows, strict=True)):
-            if found is None and key not in fresh:
+        rows, fresh = kept.rows(), dict[str, Tensor]()
+        for i, key in enumerate(keys):
+            row = rows[i] if key is None else fresh.get(key, rows[i])
+            if row is None:
                 with torch.no_grad():
-                    fresh[key] = encoder.encode(pixels[i : i + 1])[0].cpu()
-                self._put(kind, key, fresh[key])
-        return torch.stack([fresh[key] if found is None else found for key, found in zip(keys, rows, strict=True)])
+                    row = encoder.encode(pixels[i : i + 1])[0].cpu()
+                if key is not None:
+                    fresh[key] = row
+                    self._put(kind, key, row)
+            rows[i] = row
+        return torch.stack([row for row in rows if row is not None])
 
     def _path(self, kind: str, key: str) -> Path:
         return self._places[kind] / key[:2] / f"{key}.safetensors"
@@ -166,9 +179,9 @@ class EncoderCache:
 
     def _put(self, kind: str, key: str, encoded: Tensor) -> None:
         content = save({"encoded": encoded.contiguous()})
-        if self._size + len(content) > self.limit:
+        if len(content) > self._room:
             return
-        self._size += len(content)
+        self._room -= len(content)
         path = self._path(kind, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not flushed to disk, which would take longer than the encoder: what a power cut damages is computed anew.
@@ -178,7 +191,7 @@ class EncoderCache:
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            self.limit = 0
+            self._room = 0
             logger.warning("%s: %s; nothing more is kept", path, error)
 
 

@@ -59,6 +59,7 @@ class TrainingRow:
         source: The picture before, float32 [3, side, side] in [-1, 1]; zeros for answers.
         target: The picture after, the same.
         is_edit: Whether the pictures count in the diffusion loss.
+        drawn: As in `smartedit.data.decoding.DecodedExample`; `seen` is the picture for the image encoder.
     """
 
     example_id: str
@@ -68,6 +69,7 @@ class TrainingRow:
     source: Tensor
     target: Tensor
     is_edit: bool
+    drawn: frozenset[str] = frozenset()
 
 
 class ManifestDataset(Dataset[TrainingRow]):
@@ -165,6 +167,7 @@ class ManifestDataset(Dataset[TrainingRow]):
             source=signed(decoded.source, side),
             target=signed(decoded.target, side),
             is_edit=tokens.is_edit,
+            drawn=decoded.drawn,
         )
 
     def collate(self, rows: Sequence[TrainingRow]) -> EditBatch:

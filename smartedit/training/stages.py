@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smartedit.config.training import StageName
+from smartedit.config.model import ModelConfig
+from smartedit.config.training import SHIPPED_EDITOR, StageName
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.tokenizer import TokenLayout
 from smartedit.training.sharding import like, local
@@ -74,21 +75,33 @@ class StageError(ValueError):
     """A model cannot be trained in a stage; the message says what it lacks."""
 
 
-def needed_text_encoder(named: Path | None) -> Path:
-    """What `align` learns.
+def text_encoder_of(named: Path | str | None, stage: StageName, model: ModelConfig) -> Path | str | None:
+    """What `align` learns: the named text encoder, the preset's checkpoint, or the one that its weights know.
 
     Args:
-        named: A folder, a hub id or the name of weights that ship.
+        named: A folder, a hub id or the name of weights that ship; None for the preset's.
+        stage: Which stage.
+        model: The preset's model.
+
+    Returns:
+        As named; None for other stages, which read none.
 
     Raises:
-        StageError: Nothing is named.
+        StageError: `align`, and neither names any; another stage, and one is named.
     """
-    if named is None:
+    if stage is not StageName.ALIGN:
+        if named is not None:
+            raise StageError(
+                f"--text-encoder {named}: only stage align learns one; leave it out for stage {stage.value}"
+            )
+        return None
+    found = named or model.text.checkpoint or (None if model.weights is None else SHIPPED_EDITOR)
+    if found is None:
         raise StageError(
             "--text-encoder: stage align learns CLIP's features of captions; name its text model's folder or hub id, "
             "or set model.text.checkpoint"
         )
-    return named
+    return found
 
 
 def choose_parameters(model: SmartEdit, stage: StageName) -> dict[str, nn.Parameter]:

@@ -23,7 +23,7 @@ from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal, Progress
 from smartedit.training.loop import Loop, build_accelerator
 from smartedit.training.saving import CheckpointFolder, Identity
-from smartedit.training.stages import StageError
+from smartedit.training.stages import StageError, text_encoder_of
 from smartedit.training.trainee import Trainee
 from smartedit.training.validation import Validation
 from smartedit.training.zero import chosen_zero
@@ -71,7 +71,8 @@ def train(
         run: The run's folder: `model`, `checkpoints`, `samples`, `metrics.jsonl`, `config.json`.
         model: Settings of the model: LoRA and BIM where `start` has none yet, prompts, lengths.
         training: Settings of the stage.
-        text_encoder: CLIP's text model with its tokenizer, for `align`; named as `start`.
+        text_encoder: CLIP's text model with its tokenizer, for `align`; named as `start`. None for the preset's
+            checkpoint, or for the one that its weights know.
         mixture: A mixture instead of the one that `training` names.
         on_step: Called behind every step, by the first process.
 
@@ -88,8 +89,9 @@ def train(
     finished = run / MODEL
     accelerator = build_accelerator(training)
     zero = chosen_zero(training, accelerator.num_processes)
+    named = text_encoder_of(text_encoder, stage, model)  # A missing one is told before the start is fetched.
     start = _at_hand(start, "start")
-    text_encoder = None if text_encoder is None else _at_hand(text_encoder, "text encoder")
+    text_encoder = None if named is None else _at_hand(named, "text encoder")
     given = {"start": start, "manifest": Manifest(manifest).path, "text_encoder": text_encoder}
     from smartedit.training.build import build_trainee  # heavy
 
@@ -113,7 +115,7 @@ def train(
             write_text(run / CONFIG, _described(stage, start, manifest, model, training))
         for part in built.frozen:
             part.to(accelerator.device)
-        cache = _cache(built, manifest, training)
+        cache = _cache(built, manifest, training, accelerator.num_processes)
         loop = Loop(
             trainee=built.trainee,
             training=training,
@@ -162,7 +164,8 @@ def _identity(
     given: Mapping[str, Path | None],
     processes: int,
 ) -> Identity:
-    settings = {name: _plain(value) for name, value in asdict(training).items() if name not in _FREE}
+    # The mixture counts by its content: its name may be a path, and align reads none.
+    settings = {name: _plain(value) for name, value in asdict(training).items() if name not in {*_FREE, "mixture"}}
     settings["rows_a_step"] = training.batch_size * training.gradient_accumulation * processes
     if stage is not StageName.ALIGN:
         settings["mixture's rows"] = _plain(asdict(load_mixture(training.mixture)))
@@ -235,10 +238,11 @@ def _validation(built: Any, run: Path, training: TrainingConfig, writes: bool) -
     return Validation(rows=rows, edit=edit, count=training.validation_samples, folder=run / SAMPLES, writes=writes)
 
 
-def _cache(built: Any, manifest: Path, training: TrainingConfig) -> EncoderCache | None:
+def _cache(built: Any, manifest: Path, training: TrainingConfig, processes: int) -> EncoderCache | None:
     if not training.cache or built.encoders is None:
         return None
     folder = (manifest if manifest.is_dir() else manifest.parent) / CACHE
     autoencoder, vision = built.encoders()
     with torch.no_grad():
-        return EncoderCache(folder, autoencoder=autoencoder, vision=vision, limit=int(training.cache_gib * 2**30))
+        limit = int(training.cache_gib * 2**30)
+        return EncoderCache(folder, autoencoder=autoencoder, vision=vision, limit=limit, processes=processes)

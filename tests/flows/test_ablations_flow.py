@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import flows.quiet
 
 # isort: split
 from flows.ablations import REPORT, Request, open_ablations, train_and_measure, train_joint, write_ablation_report
+from smartedit.data.mixture import load_mixture
 from smartedit.model.checkpoints import load_model
 from tests.reason_edit.folders import write_folder
 from tests.smartedit.training.conftest import MODEL, editor, manifest, model_config, start, text_encoder
@@ -68,9 +70,16 @@ def test_data_that_are_left_out_are_not_drawn(request_of_two: Request, tmp_path:
     assert all("seed = 3" in text and "synthetic" in text and "llava" in text for text in mixtures.values())
 
 
-def test_another_request_is_refused(request_of_two: Request, tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_a_mixture_of_the_settings_is_what_is_varied(request_of_two: Request, manifest: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[weights]\nsynthetic = 0.75\nllava = 0.25\n")
+    request = replace(request_of_two, settings=(*TEXTS, f"training.mixture={mine}"))
+    train_joint(str(tmp_path / "run"), request, "all", 0)
+    written = load_mixture(tmp_path / "run/joint/all-0/mixture.toml")
+    assert written.weights == {"synthetic": 0.75, "llava": 0.25}
 
+
+def test_another_request_is_refused(request_of_two: Request, tmp_path: Path) -> None:
     root = str(tmp_path / "run")
     open_ablations(root, request_of_two)
     open_ablations(root, request_of_two)

@@ -17,6 +17,7 @@ from smartedit.model.build import build_qformer, build_sampling_scheduler
 from smartedit.model.mllm import ImageTextMllm
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.text import EmptyText
+from smartedit.training.saving import full_disk_in_plain
 
 
 def save_text_encoder(denoiser: TextToEdit, tokenizer: Any, out: Path) -> None:
@@ -64,7 +65,7 @@ def save_start(
         unet=denoiser.unet,
         empty_text=EmptyText.of(denoiser.text, num_tokens=config.qformer.num_queries),
     )
-    _save(pipeline_of(config, model, vae, tokenizer), out)
+    save_pipeline(pipeline_of(config, model, vae, tokenizer), out)
 
 
 def save_with_denoiser(pipeline: Path, denoiser: TextToEdit, out: Path) -> None:
@@ -73,7 +74,7 @@ def save_with_denoiser(pipeline: Path, denoiser: TextToEdit, out: Path) -> None:
         return
     loaded = load_pipeline(pipeline, LoadSettings(device="cpu", precision=Precision.FLOAT32))
     loaded.unet.load_state_dict(denoiser.unet.state_dict())
-    _save(loaded, out)
+    save_pipeline(loaded, out)
 
 
 def save_mean(models: Sequence[Path], out: Path) -> None:
@@ -98,12 +99,17 @@ def save_mean(models: Sequence[Path], out: Path) -> None:
                 if value.is_floating_point():
                     # As differences, so that what no training moved stays bit for bit.
                     value.add_(sum(state[key] - value for state in states) / len(models))
-    _save(mean, out)
+    save_pipeline(mean, out)
 
 
-def _save(pipeline: Any, out: Path) -> None:
-    """Write a pipeline aside, then rename it."""
+def save_pipeline(pipeline: Any, out: Path) -> None:
+    """Write a pipeline aside, then rename it.
+
+    Raises:
+        OSError: The disk is full.
+    """
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    pipeline.save_pretrained(part)
+    with full_disk_in_plain(part):
+        pipeline.save_pretrained(part)
     part.rename(out)

@@ -13,7 +13,7 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from smartedit.config.model import VaeConfig
 from smartedit.miniature.fit.pairs import batches
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, is_finished, resume, save_finished, save_state
 from smartedit.model.build import build_vae
 
 KL_WEIGHT = 1e-5
@@ -45,7 +45,7 @@ def fit_autoencoder(
     Returns:
         The autoencoder, frozen; its scaling factor makes latents of unit variance.
     """
-    if (out / "config.json").is_file():
+    if is_finished(out):
         return AutoencoderKL.from_pretrained(out).requires_grad_(False).eval()
     torch.manual_seed(plan.seed)
     vae = build_vae(config if start is None else replace(config, checkpoint=str(start))).requires_grad_(True).train()
@@ -73,7 +73,7 @@ def fit_autoencoder(
     vae.requires_grad_(False).eval()
     end_certain(vae)
     vae.register_to_config(scaling_factor=_scaling_factor(vae, pictures[:512]))
-    vae.save_pretrained(out)
+    save_finished(vae, out)
     return vae
 
 
@@ -100,7 +100,7 @@ def sharpen_decoder(pictures: NDArray[np.uint8], start: Path, plan: Plan, out: P
         plan: Steps, batch, learning rate and seed.
         out: Where the autoencoder with the new decoder is written.
     """
-    if (out / "config.json").is_file():
+    if is_finished(out):
         return AutoencoderKL.from_pretrained(out).requires_grad_(False).eval()
     vae = AutoencoderKL.from_pretrained(start).requires_grad_(False).eval()
     trained = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True).train()
@@ -124,7 +124,7 @@ def sharpen_decoder(pictures: NDArray[np.uint8], start: Path, plan: Plan, out: P
         journal.note(step, mse=error.item(), edges=edges.item())
         if step % plan.save_every == 0:
             save_state(out, trained, optimizer, step)
-    vae.requires_grad_(False).eval().save_pretrained(out)
+    save_finished(vae.requires_grad_(False).eval(), out)
     return vae
 
 

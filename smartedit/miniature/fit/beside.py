@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,8 +83,14 @@ def beside(
 
 
 def _check(process: BaseProcess) -> None:
-    if process.exitcode:
-        raise FailedBesideError(f"the process beside ended with {process.exitcode}; what it wrote above tells why")
+    code = process.exitcode
+    if code is not None and code < 0:
+        raise FailedBesideError(
+            f"the process beside was ended by signal {-code} ({signal.strsignal(-code)}), as the system does where "
+            "memory is used up; the same command goes on, and --processes 1 needs less"
+        )
+    if code:
+        raise FailedBesideError(f"the process beside ended with {code}; what it wrote above tells why")
 
 
 def _run(part: Callable[..., object], arguments: tuple[object, ...], threads: int, level: int) -> None:

@@ -20,6 +20,7 @@ from smartedit.miniature.corpora import SOURCES, write_corpora
 from smartedit.miniature.fit.assembly import (
     save_instruct_pix2pix,
     save_mean,
+    save_pipeline,
     save_start,
     save_text_encoder,
     save_with_denoiser,
@@ -35,6 +36,7 @@ from smartedit.miniature.fit.pairs import Pairs, draw_pairs, repeated, thinned, 
 from smartedit.miniature.fit.perceptual import fit_perceptual
 from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
 from smartedit.miniature.fit.recipe import PRESET, Recipe, keep_recipe
+from smartedit.miniature.fit.schedule import save_tensors
 from smartedit.miniature.fit.shipping import ship
 from smartedit.miniature.fit.texts import sample_texts
 from smartedit.miniature.fit.tokenizers import clip_ids, fit_clip_tokenizer, fit_llama_tokenizer
@@ -271,8 +273,7 @@ def _shrunk(work: Path, config: ModelConfig, recipe: Recipe, scenes: int, proces
 
 def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
     if not file.is_file():
-        torch.save(moments(vae, pairs.pictures).half().contiguous(), file.with_suffix(".part"))
-        file.with_suffix(".part").replace(file)
+        save_tensors(moments(vae, pairs.pictures).half().contiguous(), file)
     latents: Tensor = torch.load(file, weights_only=True)
     return latents
 
@@ -341,14 +342,14 @@ def _align_behind_pictures(joint: Path, work: Path, config: ModelConfig, recipe:
     from transformers import CLIPTextModel
 
     out = work / "picture-alignment"
-    if not (out / "model" / "model_index.json").is_file():
+    if not (out / "model").is_dir():
         pairs = _shrunk(work, config, recipe, recipe.more_scenes, processes)
         pipeline = load_pipeline(joint, LoadSettings(device="cpu", precision=Precision.FLOAT32))
         text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder").requires_grad_(False).eval()
         words = load_tokenizer(work / "text_encoder")
         prompts = OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts)
         fit_picture_alignment(pipeline, text_encoder, words, prompts, pairs, recipe.picture_alignment, out)
-        pipeline.save_pretrained(out / "model")
+        save_pipeline(pipeline, out / "model")
     return out / "model"
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from smartedit.config.model import TextConfig, VisionConfig
 from smartedit.miniature.fit.looks import Looks
 from smartedit.miniature.fit.pairs import batches
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, is_finished, resume, save_finished, save_state
 from smartedit.miniature.fit.tokenizers import clip_ids
 from smartedit.model.images import CLIP_MEAN, CLIP_STD
 
@@ -56,7 +56,7 @@ def fit_clip(looks: Looks, tokenizer: Any, sizes: ClipSizes, plan: Plan, out: Pa
     """
     from transformers import CLIPConfig, CLIPModel
 
-    if (out / "config.json").is_file():
+    if is_finished(out):
         return CLIPModel.from_pretrained(out).requires_grad_(False).eval()
     torch.manual_seed(plan.seed)
     model = CLIPModel(_config(CLIPConfig, sizes)).train()
@@ -85,7 +85,7 @@ def fit_clip(looks: Looks, tokenizer: Any, sizes: ClipSizes, plan: Plan, out: Pa
         if step % plan.save_every == 0:
             save_state(out, model, optimizer, step)
     model.requires_grad_(False).eval()
-    model.save_pretrained(out)
+    save_finished(model, out)
     return model
 
 

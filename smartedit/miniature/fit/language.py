@@ -15,7 +15,7 @@ from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.looks import Looks
 from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import SPACE, Pairs
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, is_finished, resume, save_finished, save_state
 from smartedit.miniature.fit.texts import Exchange, described, echoed, knowledge, said_back
 from smartedit.miniature.stock import Stock
 from smartedit.model.build import build_mllm
@@ -141,7 +141,7 @@ def fit_language(
         plans: Of the three parts.
         out: Where the finished model is written.
     """
-    if (out / "config.json").is_file():
+    if is_finished(out):
         finished: ImageTextMllm = ImageTextMllm.from_pretrained(out)
         return finished
     torch.manual_seed(plans[0].seed)
@@ -153,7 +153,7 @@ def fit_language(
     for number, plan in enumerate(plans):
         steps = _steps(looks if number else None, pairs if number == 2 else None, talk, stock, plan)
         fit_talk(mllm, steps, talk.layout, plan, out / f"part{number}")
-    mllm.eval().save_pretrained(out)
+    save_finished(mllm.eval(), out)
     return mllm
 
 

@@ -7,10 +7,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from reason_edit.files import atomic_path
 from smartedit.miniature.fit.autoencoder import signed
 from smartedit.miniature.fit.looks import Looks
 from smartedit.miniature.fit.pairs import batches
 from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.training.saving import full_disk_in_plain
 
 FEATURES = "features.safetensors"
 
@@ -53,5 +55,6 @@ def fit_perceptual(looks: Looks, plan: Plan, out: Path) -> Path:
         if step % plan.save_every == 0:
             save_state(out, network, optimizer, step)
     kept = {name: w.contiguous() for name, w in network.state_dict().items() if name.startswith("features.")}
-    save_file(kept, file)
+    with atomic_path(file) as part, full_disk_in_plain(file):
+        save_file(kept, part)
     return file

@@ -1,8 +1,9 @@
-"""What the trainings here share: plan, learning rate, journal, and states that survive a kill."""
+"""What the trainings here share: plan, learning rate, journal, and states and parts that survive a kill."""
 
 import json
 import logging
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from smartedit.training.saving import full_disk_in_plain
+
 logger = logging.getLogger(__name__)
+
+
+MARK = "config.json"
+"""What the folder of a finished network has."""
+
+
+class NotFiniteError(ValueError):
+    """A loss is no number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,14 +69,21 @@ class Journal:
         self._begun = time.monotonic()
 
     def note(self, step: int, **losses: float) -> None:
-        """Take the losses of one step; every `log_every` steps the means of those that there were are written."""
+        """Take the losses of one step; every `log_every` steps the means of those that there were are written.
+
+        Raises:
+            NotFiniteError: One of the means is no number.
+        """
         for name, value in losses.items():
             self._values.setdefault(name, []).append(value)
         if step % self._plan.log_every and step != self._plan.steps:
             return
         means = {name: round(sum(values) / len(values), 6) for name, values in self._values.items()}
         if not all(math.isfinite(value) for value in means.values()):
-            raise FloatingPointError(f"{self._path}: step {step}: the loss is not finite ({means})")
+            raise NotFiniteError(
+                f"{self._path}: step {step}: the loss is not finite ({means}); the same command goes on from the last "
+                "state that was saved; a lower learning rate of its plan (recipe.py) may help, in another folder"
+            )
         seconds = round(time.monotonic() - self._begun, 1)
         line = json.dumps({"step": step, "steps": self._plan.steps, "seconds": seconds, **means})
         with self._path.open("a", encoding="utf-8") as file:
@@ -76,9 +94,20 @@ class Journal:
 
 def save_state(folder: Path, module: nn.Module, optimizer: Any, step: int, **more: Any) -> None:
     """Write weights and optimizer beside each other's old ones, then rename."""
-    part = folder / "state.part"
-    torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, **more}, part)
-    part.replace(folder / "state.pt")
+    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, **more}
+    save_tensors(state, folder / "state.pt")
+
+
+def save_tensors(content: Any, file: Path) -> None:
+    """Write what `torch.load` reads, aside first and then renamed.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    part = file.with_suffix(".part")
+    with full_disk_in_plain(part):
+        torch.save(content, part)
+    part.replace(file)
 
 
 def resume(folder: Path, module: nn.Module, optimizer: Any) -> int:
@@ -95,3 +124,28 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     """The saved state, or None."""
     path = folder / "state.pt"
     return torch.load(path, weights_only=True) if path.is_file() else None
+
+
+def save_finished(made: Any, folder: Path, mark: str = MARK) -> None:
+    """Write a trained network beside its states, aside first; the file by which it counts as finished comes last.
+
+    Args:
+        made: Has `save_pretrained`.
+        folder: Of the training.
+        mark: Name of that file.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    part = folder / "finished.part"
+    shutil.rmtree(part, ignore_errors=True)
+    with full_disk_in_plain(part):
+        made.save_pretrained(part)
+    for file in sorted(part.iterdir(), key=lambda file: file.name == mark):
+        file.replace(folder / file.name)
+    part.rmdir()
+
+
+def is_finished(folder: Path, mark: str = MARK) -> bool:
+    """Whether `save_finished` has come to its end there."""
+    return (folder / mark).is_file()

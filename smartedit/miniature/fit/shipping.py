@@ -8,6 +8,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from reason_edit.files import file_sha256, write_text
+from smartedit.miniature.fit.schedule import NotFiniteError
+from smartedit.training.saving import full_disk_in_plain
 
 
 def ship(parts: dict[str, Path], out: Path) -> dict[str, int]:
@@ -48,9 +50,10 @@ def _halve(file: Path, place: Path) -> None:
     for name, weight in load_file(file).items():
         half = weight.half() if weight.is_floating_point() else weight
         if weight.is_floating_point() and not bool(half.isfinite().all()):
-            raise FloatingPointError(f"{file}: {name} does not fit into float16")
+            raise NotFiniteError(f"{file}: {name} does not fit into float16; it must be trained anew at a lower rate")
         halved[name] = half.contiguous()
-    save_file(halved, place, metadata={"format": "pt"})
+    with full_disk_in_plain(place):
+        save_file(halved, place, metadata={"format": "pt"})
 
 
 def _without_origin(file: Path, place: Path) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from reason_edit.files import write_bytes
+from smartedit.miniature.fit.schedule import is_finished, save_finished
 from smartedit.model.tokenizer import add_img_tokens, load_tokenizer
 
 ALPHABET = [chr(c) for c in range(33, 127)]
+MARK = "tokenizer.json"
+"""What the folder of a finished tokenizer has."""
 
 
 def fit_clip_tokenizer(texts: Sequence[str], out: Path, *, vocab_size: int, length: int) -> Any:
@@ -24,7 +27,7 @@ def fit_clip_tokenizer(texts: Sequence[str], out: Path, *, vocab_size: int, leng
     from tokenizers import models, trainers
     from transformers import CLIPTokenizer
 
-    if not (out / "tokenizer.json").is_file():
+    if not is_finished(out, MARK):
         blank = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
         backend = blank.backend_tokenizer
         backend.model = models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>")
@@ -43,7 +46,7 @@ def fit_clip_tokenizer(texts: Sequence[str], out: Path, *, vocab_size: int, leng
         merges = [tuple(m) for m in model["merges"] if "".join(m) in kept]
         vocab = {piece: k for k, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
         tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=length)
-        tokenizer.save_pretrained(out)
+        save_finished(tokenizer, out, MARK)
     return CLIPTokenizer.from_pretrained(out)
 
 
@@ -58,7 +61,7 @@ def fit_llama_tokenizer(texts: Sequence[str], out: Path, *, vocab_size: int, num
     """
     import sentencepiece
 
-    if not (out / "tokenizer.json").is_file():
+    if not is_finished(out, MARK):
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
@@ -78,7 +81,7 @@ def fit_llama_tokenizer(texts: Sequence[str], out: Path, *, vocab_size: int, num
         write_bytes(source / "tokenizer.model", model.getvalue())
         tokenizer = load_tokenizer(source)
         add_img_tokens(tokenizer, num_img_tokens)
-        tokenizer.save_pretrained(out)
+        save_finished(tokenizer, out, MARK)
     return load_tokenizer(out)
 
 

@@ -82,6 +82,18 @@ def test_a_failure_beside_is_told_at_the_next_look_and_at_the_end(tmp_path: Path
         pass
 
 
+def test_a_process_that_the_system_ends_is_told_by_its_signal(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FailedBesideError, match=r"ended by signal 9 \(Killed\).*memory"),
+        beside(write_on, tmp_path / "file", at_once=True, on_part=print) as on_part,
+    ):
+        wait_for(tmp_path / "file")
+        os.kill(int((tmp_path / "file").read_text()), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            on_part.look()
+
+
 def test_a_failure_here_ends_what_is_beside(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), beside(write_on, tmp_path / "file", at_once=True, on_part=print):
         wait_for(tmp_path / "file")

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers.models import modeling_utils
+from safetensors import SafetensorError
 from transformers import CLIPTextModel
 from typer.testing import CliRunner
 
@@ -21,6 +23,7 @@ from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, load_training_config
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
+from smartedit.miniature.fit.autoencoder import fit_autoencoder
 from smartedit.miniature.fit.beside import FailedBesideError
 from smartedit.miniature.fit.chain import BusyFolderError, fit_miniature
 from smartedit.miniature.fit.denoiser import EditLatents, averaged_denoiser, fit_denoiser_on
@@ -35,7 +38,7 @@ from smartedit.miniature.fit.pairs import (
     turned,
 )
 from smartedit.miniature.fit.recipe import PRESET, Recipe, in_bf16, keep_recipe, scaled
-from smartedit.miniature.fit.schedule import Journal, Plan
+from smartedit.miniature.fit.schedule import Journal, NotFiniteError, Plan, is_finished, save_finished
 from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
 from smartedit.miniature.kinds import KINDS
 from smartedit.miniature.knowledge import clues, is_held_out
@@ -336,8 +339,48 @@ def test_more_scenes_do_not_take_a_short_last_shard_for_a_full_one(tmp_path: Pat
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     journal = Journal(tmp_path, plan())
     journal.note(1, loss=0.5)
-    with pytest.raises(FloatingPointError, match="step 2: the loss is not finite"):
+    with pytest.raises(NotFiniteError, match="step 2: the loss is not finite"):
         journal.note(2, loss=float(np.nan))
+
+
+def test_a_network_on_a_full_disk_is_not_finished_and_is_written_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The libraries write the configuration first: it must not stand there without the weights."""
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    config, write = load_model_config(PRESET).vae, modeling_utils.safetensors.torch.save_file
+
+    def full(*args: object, **more: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(modeling_utils.safetensors.torch, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        fit_autoencoder(pictures, config, plan(), tmp_path)
+    assert not is_finished(tmp_path)
+    monkeypatch.setattr(modeling_utils.safetensors.torch, "save_file", write)
+    vae = fit_autoencoder(pictures, config, plan(), tmp_path)
+    again = fit_autoencoder(pictures, config, plan(), tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(vae.parameters(), again.parameters(), strict=True))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json", "diffusion_pytorch_model.safetensors", "metrics.jsonl", "state.pt",
+    }  # fmt: skip
+
+
+def test_a_kill_while_a_network_is_written_leaves_none(tmp_path: Path) -> None:
+    class Killed:
+        def save_pretrained(self, folder: Path) -> None:
+            folder.mkdir()
+            (folder / "config.json").write_text("{}")
+            (folder / "model.safetensors").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_finished(Killed(), tmp_path)
+    assert not is_finished(tmp_path)
+    network = torch.nn.Linear(1, 1)
+    network.save_pretrained = lambda folder: (folder.mkdir(), (folder / "config.json").write_text("{}"))  # type: ignore[assignment]
+    save_finished(network, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> None:

@@ -44,10 +44,12 @@ def batch_of(seeds: list[int], targets: list[int]) -> SimpleNamespace:
     return SimpleNamespace(source=pictures(seeds), target=pictures(targets), pixel_values=pictures(seeds))
 
 
-def moments_of(cache: EncoderCache, batch: SimpleNamespace) -> tuple[Tensor, Tensor, KeptBatch]:
+def moments_of(
+    cache: EncoderCache, batch: SimpleNamespace, drawn: frozenset[str] = frozenset()
+) -> tuple[Tensor, Tensor, KeptBatch]:
     """Source and target moments as the loop gets them, and what the cache had of them."""
     rows = [
-        SimpleNamespace(source=batch.source[i], target=batch.target[i], pixel_values=batch.pixel_values[i])
+        SimpleNamespace(source=batch.source[i], target=batch.target[i], pixel_values=batch.pixel_values[i], drawn=drawn)
         for i in range(len(batch.source))
     ]
     keys = [cache.keys(row) for row in rows]
@@ -56,8 +58,8 @@ def moments_of(cache: EncoderCache, batch: SimpleNamespace) -> tuple[Tensor, Ten
     return seen.source_moments, seen.target_moments, kept
 
 
-def opened(folder: Path, encoder: Encoder, limit: int = PLENTY) -> EncoderCache:
-    return EncoderCache(folder, autoencoder=encoder, vision=None, limit=limit)
+def opened(folder: Path, encoder: Encoder, limit: int = PLENTY, processes: int = 1) -> EncoderCache:
+    return EncoderCache(folder, autoencoder=encoder, vision=None, limit=limit, processes=processes)
 
 
 def test_kept_values_are_the_encoders_to_the_bit_and_each_picture_is_encoded_once(tmp_path: Path) -> None:
@@ -130,6 +132,29 @@ def test_beyond_its_limit_nothing_is_kept_and_nothing_changes(tmp_path: Path) ->
     assert sum(file.stat().st_size for file in files) <= 2 * size
 
 
+def test_processes_of_a_run_share_the_limit(tmp_path: Path) -> None:
+    _, encoder = counted(0)
+    moments_of(opened(tmp_path, encoder), batch_of([0], [0]))
+    size = next(tmp_path.rglob("*.safetensors")).stat().st_size
+    caches = [opened(tmp_path, encoder, limit=5 * size, processes=2) for _ in range(2)]
+    for number, cache in enumerate(caches):
+        moments_of(cache, batch_of([10 * number + k for k in range(1, 4)], [10 * number + k for k in range(4, 7)]))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 5
+
+
+def test_pictures_that_are_drawn_for_a_visit_are_not_kept(tmp_path: Path) -> None:
+    encode, encoder = counted(0)
+    batch = batch_of([1, 2, 1], [3, 4, 5])
+    whole = moments_of(opened(tmp_path / "whole", encoder), batch)
+    encode.calls = 0
+    for calls in (3 + 2, 3):  # Sources are found the second time.
+        source, target, _ = moments_of(opened(tmp_path / "part", encoder), batch, frozenset({"target"}))
+        assert torch.equal(source, whole[0]) and torch.equal(target, whole[1])
+        assert encode.calls == calls
+        encode.calls = 0
+    assert len(list((tmp_path / "part").rglob("*.safetensors"))) == 2
+
+
 def test_a_full_disk_stops_the_keeping_and_not_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,9 +178,8 @@ def test_workers_get_the_cache_without_the_encoders(tmp_path: Path) -> None:
     cache = opened(tmp_path, encoder)
     batch = batch_of([1], [2])
     source, _, _ = moments_of(cache, batch)
-    read = pickle.loads(pickle.dumps(cache)).read(
-        [cache.keys(SimpleNamespace(source=batch.source[0], target=batch.target[0], pixel_values=None))]
-    )
+    row = SimpleNamespace(source=batch.source[0], target=batch.target[0], pixel_values=None, drawn=frozenset())
+    read = pickle.loads(pickle.dumps(cache)).read([cache.keys(row)])
     assert isinstance(read.source, Kept)
     assert read.source.values is not None
     assert torch.equal(read.source.values, source)

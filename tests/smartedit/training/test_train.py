@@ -1,6 +1,7 @@
 """Stages train what they should, on rows that follow from seeds, and end as pipelines."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,20 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import EulerAncestralDiscreteScheduler
+from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler
 from PIL import Image
 
-from smartedit.config.model import load_model_config
+from smartedit.config.model import Interaction, load_model_config
 from smartedit.config.training import StageName
 from smartedit.data.decoding import DecodingRules
 from smartedit.data.examples import Task
 from smartedit.inference.pipeline import SmartEditPipeline
-from smartedit.model.checkpoints import load_model
+from smartedit.model.checkpoints import CheckpointError, load_model
 from smartedit.model.prompts import PromptError
+from smartedit.training.build import build_trainee
 from smartedit.training.stages import STAGES, StageError
 from smartedit.training.validation import Validation
 from tests.smartedit.training.conftest import MODEL, metrics
-from tests.smartedit.training.tiny_stages import TinyStages
+from tests.smartedit.training.tiny_stages import TinyStages, settings
 from tests.tiny import TINY
 
 LOSSES = Path(__file__).parent / "losses.json"
@@ -41,6 +43,8 @@ def test_losses_are_those_of_before(run_stage: TinyStages, tmp_path: Path, stage
     every = {loss for kind in STAGES.values() for loss in kind.losses}
     assert all(every & line.keys() == set(STAGES[StageName(stage)].losses) for line in lines)
     assert [sum(line[part] for part in every & line.keys()) for line in lines] == pytest.approx(found["loss"])
+    rates = [0.0, 0.5, *((1 + math.cos(math.pi * k / 18)) / 2 for k in range(18))]  # The cosine that the authors lack.
+    assert [line["learning_rate"] for line in lines] == pytest.approx([2e-3 * rate for rate in rates])
 
 
 def changed(before: Path, after: Path) -> dict[str, torch.Tensor]:
@@ -110,10 +114,18 @@ def test_with_a_full_cache_the_vision_tower_rests(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("an encoder ran")
 
+    encoded, encode = [], AutoencoderKL.encode
+
+    def counted(vae: Any, pixels: torch.Tensor) -> Any:
+        encoded.append(pixels)
+        return encode(vae, pixels)
+
     monkeypatch.setattr("smartedit.model.mllm.ImageTextMllm.look", refuse)
-    monkeypatch.setattr("diffusers.AutoencoderKL.encode", refuse)
+    monkeypatch.setattr(AutoencoderKL, "encode", counted)
     run_stage("joint", tmp_path / "second")
     assert metrics(tmp_path / "second") == metrics(tmp_path / "first")
+    painted = [pixels for pixels in encoded if (pixels.std(dim=(2, 3)) > 0).any()]
+    assert 0 < len(painted) == len(encoded) < 6 * 4  # Targets that are painted at each visit, and no other picture.
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -230,6 +242,62 @@ def test_edits_are_shown_and_change_nothing(run_stage: TinyStages, tmp_path: Pat
         assert [path.name for path in grids] == ["step-00000001.png", "step-00000002.png"]
         with Image.open(grids[0]) as grid:
             assert grid.size[0] == 3 * 32 and grid.size[1] > 2 * 32
+
+
+def test_edits_that_are_shown_share_nothing_with_the_rows_that_a_thread_reads(run_stage: TinyStages) -> None:
+    """Open files and tokenizers are one thread's: a tokenizer that pads otherwise in between gives ragged rows."""
+    for stage, place in (("full", run_stage.start), ("baseline", run_stage.editor)):
+        built = build_trainee(
+            StageName(stage),
+            start=place,
+            manifest=run_stage.manifest,
+            model=run_stage.model,
+            training=replace(settings(stage), mixture=str(run_stage.manifest.parent / "mixture.toml")),
+            text_encoder=None,
+        )
+        rows = built.trainee.rows
+        assert built.shown is not None and built.shown[0] is not rows.decoded
+        assert all(a is not b for a, b in zip(built.shown[0]._open(), rows.decoded._open(), strict=True))
+        assert rows.tokenizer is not built.trainee.pipeline.tokenizer
+        assert rows.tokenizer("edit it").input_ids == built.trainee.pipeline.tokenizer("edit it").input_ids
+
+
+def test_a_start_with_another_interaction_module_is_refused(run_stage: TinyStages, tmp_path: Path) -> None:
+    full = run_stage("full", tmp_path / "full", "training.steps=1")
+    depth = run_stage.model.bim.depth
+    for changes, message in (
+        ({"depth": depth + 1}, f"depth is {depth}, and asked for is {depth + 1}"),
+        ({"interaction": Interaction.PLAIN}, "there is one, and model.bim.interaction is plain"),
+    ):
+        model = replace(run_stage.model, bim=replace(run_stage.model.bim, **changes))
+        with pytest.raises(StageError, match=f"interaction module differs from model.bim: {message}; start from"):
+            run_stage("full", tmp_path / "other", "training.steps=1", start=full, model=model)
+        run_stage("joint", tmp_path / f"joint-{len(message)}", "training.steps=1", start=full, model=model)
+
+
+def test_align_finds_the_text_encoder_of_the_settings(
+    run_stage: TinyStages, tmp_path: Path, text_encoder: Path
+) -> None:
+    text = replace(run_stage.model.text, checkpoint=str(text_encoder))
+    model, once = replace(run_stage.model, text=text), "training.steps=1"
+    run_stage("align", tmp_path / "run", once, model=model, text_encoder=None)
+    named = run_stage("align", tmp_path / "named", once)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "named") and named.is_dir()
+    with pytest.raises(StageError, match=r"--text-encoder: stage align learns .* or set model.text.checkpoint"):
+        run_stage("align", tmp_path / "none", once, text_encoder=None, start=tmp_path / "nothing")
+    with pytest.raises(StageError, match=r"--text-encoder .*: only stage align learns one"):
+        run_stage("joint", tmp_path / "joint", once, text_encoder=text_encoder)
+
+
+def test_a_mixture_counts_by_its_content_and_not_by_its_name(run_stage: TinyStages, tmp_path: Path) -> None:
+    run_stage("full", tmp_path / "run", "training.steps=1")
+    copied = tmp_path / "mixture.toml"
+    copied.write_text((run_stage.manifest.parent / "mixture.toml").read_text())
+    run_stage("full", tmp_path / "run", "training.steps=2", mixture=copied)
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2]
+    copied.write_text("seed = 5\n" + copied.read_text())
+    with pytest.raises(CheckpointError, match="mixture's rows was"):
+        run_stage("full", tmp_path / "run", "training.steps=3", mixture=copied)
 
 
 def test_adapters_that_the_start_has_stay_and_that_is_told(
