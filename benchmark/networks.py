@@ -11,7 +11,7 @@ from benchmark.hub import answers, hub_answers, told_offline
 from benchmark.metrics.clip_models import ClipModel, OpenClip, TransformersClip
 from benchmark.metrics.lpips_distance import SqueezeLpips
 from benchmark.protocols import Protocol
-from reason_edit.files import file_sha256
+from reason_edit.files import file_sha256, missing_file
 from smartedit.weights import shipped
 
 Network = TypeVar("Network")
@@ -141,7 +141,7 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
         path = _torchvision_backbone()
     if not path.is_file():
         raise NetworkError(
-            f"LPIPS backbone {name}: there is no such file; give a .safetensors or .pth file with torchvision's "
+            f"LPIPS backbone {name}: {missing_file(path)}; give a .safetensors or .pth file with torchvision's "
             f"SqueezeNet 1.1 weights, or {TORCHVISION_BACKBONE}"
         )
     return Located(name=name, sha256=file_sha256(path), load=partial(_load_lpips, path, device))
@@ -181,8 +181,14 @@ def _load_lpips(path: Path, device: str) -> SqueezeLpips:
         if path.suffix == ".safetensors":
             return SqueezeLpips(load_file(path), device)
         return SqueezeLpips(torch.load(path, map_location="cpu", weights_only=True), device)
-    except (ValueError, OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise NetworkError(f"LPIPS backbone {path}: cannot be loaded ({error})") from error
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
+        # torch takes any file for a pickle, and its words would have the user trust it.
+        raise NetworkError(
+            f"LPIPS backbone {path}: cannot be loaded ({type(error).__name__}); give a .safetensors or .pth file with "
+            "torchvision's SqueezeNet 1.1 weights"
+        ) from error
 
 
 def find_clip(name: str, device: str = "cpu") -> Located[ClipModel]:
@@ -262,7 +268,7 @@ def _hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    remedy = "give a local folder with --clip-model FOLDER"
+    remedy = "give a local folder"
     try:
         folder = Path(snapshot_download(name, allow_patterns=CLIP_FILES, local_files_only=True))
         if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):

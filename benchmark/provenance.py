@@ -93,7 +93,8 @@ def open_run(
 ) -> None:
     """Make a run folder, or make sure that this call belongs to the run that is there.
 
-    A run may get new methods at any time; its data set, seed and batch size stay, and so do a method's settings.
+    A run may get new methods at any time; its data set, seed and batch size stay, and so do a method's settings once it
+    has edited a picture.
     Pictures made elsewhere may be added or mended: a label whose files changed is read again as a whole.
 
     Raises:
@@ -139,7 +140,7 @@ def _same_run(run: Run, settings: Mapping[str, Any], fixed: Mapping[str, Any], a
         before = settings.get("methods", {}).get(label)
         keys = sorted({*(before or own), *own} - {READ_FILES})
         changed = [k for k in keys if before is not None and before.get(k) != own.get(k)]
-        if before is not None and changed:
+        if before is not None and changed and _has_pictures(run, label):
             raise RunError(
                 f"{run.folder}: {label} was made with other settings ({', '.join(changed)}: "
                 f"{[before.get(k) for k in changed]} there, {[own.get(k) for k in changed]} now); {remedy}, or a "
@@ -147,10 +148,19 @@ def _same_run(run: Run, settings: Mapping[str, Any], fixed: Mapping[str, Any], a
             )
 
 
+def _has_pictures(run: Run, label: str) -> bool:
+    """Whether a label has edited anything; settings that only failed (a slip of the pen) may be mended."""
+    return any((run.folder / "edits" / label).rglob("*.png"))
+
+
 def _forget_changed_files(run: Run, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Take away the copies of pictures made elsewhere where these changed: they are read again, not edited again."""
+    """Take away what was made otherwise.
+
+    That are copies of pictures made elsewhere that have changed since, which are read again, and failures under other
+    settings, of which there is no picture.
+    """
     for label, own in asked.items():
-        if label in before and before[label].get(READ_FILES) != own.get(READ_FILES):
+        if label in before and before[label] != own:
             shutil.rmtree(run.folder / "edits" / label, ignore_errors=True)
             for table in (run.folder / "edits").glob("*.parquet"):
                 if re.fullmatch(rf"{re.escape(label)}(\.\d+-of-\d+)?\.parquet", table.name):

@@ -115,6 +115,11 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def missing_file(path: Path | str) -> str:
+    """Why a path is not a file that can be read, for an error's text."""
+    return "is a folder, and a file is wanted" if Path(path).is_dir() else "there is no such file"
+
+
 def file_sha256(path: Path | str) -> str:
     """Hex SHA-256 of a file's bytes, read in blocks."""
     with Path(path).open("rb") as file:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reason_edit.files import atomic_path
+from reason_edit.files import atomic_path, missing_file
 
 Row = TypeVar("Row")
 
@@ -179,7 +179,7 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 
 def _open(path: Path | str) -> pq.ParquetFile:
     if not Path(path).is_file():
-        raise TableError(f"{path}: there is no such file")
+        raise TableError(f"{path}: {missing_file(path)}")
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:

@@ -124,6 +124,7 @@ def agreement(
         return f"{estimate.value:{sign}.3f} \\[{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
 
     opened = Run(run)
+    opened.settings()  # No run folder: that is told first.
     names = judge or judges_of(opened)
     if not names:
         raise JudgeError(f"{run}: no judge has judged this run; `smartedit-bench judge RUN --judge ...`")

@@ -49,18 +49,19 @@ def _described(spec: "MethodSpec") -> list[str]:
     """A method's lines, none of them folded, so that a hub id or a commit can be copied and searched for."""
     from pydantic import TypeAdapter
 
-    settings = TypeAdapter(spec.options).json_schema().get("properties", {})
+    schema = TypeAdapter(spec.options).json_schema()
+    settings, needed = schema.get("properties", {}), schema.get("required", [])
     return [
         f"{spec.name} ({', '.join(spec.tags) or 'as tagged by you'}): {spec.summary}",
         *(f"    {name}: {text}" for name, text in spec.facts.items()),
-        *(f"    --set {spec.name}.{name}={_default(setting)}" for name, setting in settings.items()),
+        *(f"    --set {spec.name}.{name}={_default(setting, name in needed)}" for name, setting in settings.items()),
     ]
 
 
-def _default(setting: Mapping[str, Any]) -> str:
-    if "default" not in setting:
+def _default(setting: Mapping[str, Any], needed: bool) -> str:
+    if needed:
         return "VALUE (needed)"
-    value = setting["default"]
+    value = setting.get("default")
     return str(value).lower() if isinstance(value, bool) else "(not set)" if value is None else str(value)
 
 

@@ -125,6 +125,7 @@ def sheet(
         targets=attention_targets,
         target_method=target_method,
         seed=seed,
+        for_nobody=False,
     )
     folder = out if out is not None else runs[0] / "sheets"
     for invited in opened.store.raters():

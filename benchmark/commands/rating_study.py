@@ -125,6 +125,7 @@ def open_study(
     targets: int = 0,
     target_method: str | None = None,
     seed: int = 0,
+    for_nobody: bool = True,
 ) -> OpenedStudy:
     """Go on with a study, or begin it where there is none, and invite raters.
 
@@ -140,6 +141,7 @@ def open_study(
         targets: Right edits to plant.
         target_method: The method whose edits are right.
         seed: What all orders follow from.
+        for_nobody: Whether a study may begin without raters.
 
     Returns:
         The study.
@@ -152,10 +154,7 @@ def open_study(
     location = study_location(folders[0], study)
     for run in runs:
         run.settings()
-    if "://" in location or Path(location).is_file():
-        store = Store.open(location) if _has_study(location) else None
-    else:
-        store = None
+    store = Store.open(location) if has_study(location) else None
     if store is not None:
         known = store.items()
         items = _known_items(known, runs)
@@ -182,6 +181,8 @@ def open_study(
         names = list(dict.fromkeys(name.strip() for name in names))
         for name in names:
             check_name(name)  # before the study begins: its panel is fixed then
+        if not names and not for_nobody:
+            raise RatingError("nobody is invited yet; name raters with --rater NAME or --raters COUNT")
         size = len(names) if per_item is not None else None
         found = item_keys(items)
         store = Store.create(location, found, Panel(seed=seed, raters_per_item=per_item, size=size))
@@ -190,9 +191,12 @@ def open_study(
     return OpenedStudy(store=store, pictures=Pictures(found, items), location=location)
 
 
-def _has_study(location: str) -> bool:
+def has_study(location: str) -> bool:
+    """Whether a study was begun there."""
     from reason_edit.rating.database import open_engine
 
+    if "://" not in location and not Path(location).is_file():
+        return False
     return Store(open_engine(location)).exists()
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from markupsafe import Markup
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from reason_edit.files import write_text
+from reason_edit.files import missing_file, write_text
 from reason_edit.rating.pictures import Pictures
 from reason_edit.rating.server import PACKAGE, TEMPLATES
 from reason_edit.rating.sheets import Sheet, make_sheet
@@ -181,7 +181,7 @@ def import_answers(path: Path, store: Store) -> Imported:
 
 def _read_answers(path: Path) -> AnswerFile:
     if not path.is_file():
-        raise RatingError(f"{path}: there is no such file")
+        raise RatingError(f"{path}: {missing_file(path)}")
     if path.stat().st_size > FILE_LIMIT:
         raise RatingError(f"{path}: {path.stat().st_size} bytes; a file of answers has at most {FILE_LIMIT}")
     try:

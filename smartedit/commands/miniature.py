@@ -106,7 +106,7 @@ def fit(
         ),
     ] = 1.0,
     bf16: Annotated[
-        bool, typer.Option("--bf16", help="The longest training in bfloat16: faster where `lscpu` shows amx_bf16 or avx512_bf16.")
+        bool, typer.Option("--bf16", help="The longest training in bfloat16; see `lscpu`: amx_bf16 or avx512_bf16.")
     ] = False,
     pack: Annotated[bool, typer.Option("--pack", help="Only write the parts that WORK holds finished.")] = False,
 ) -> None:
@@ -126,7 +126,10 @@ def fit(
         if amount != 1.0 and weights.resolve() == Path(str(resources.files("smartedit.weights"))).resolve():
             raise ValueError(f"--weights {weights}: are those that ship; name another folder for --amount {amount:g}")
         if pack:
-            sizes = ship(finished_parts(work), weights)
+            parts = finished_parts(work)
+            if not parts:
+                raise ValueError(f"{work}: holds no finished part of `miniature fit`; name its WORK folder")
+            sizes = ship(parts, weights)
         else:
             recipe = scaled(Recipe(), amount) if amount != 1.0 else Recipe()
             chosen = in_bf16(recipe) if bf16 else recipe

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smartedit.commands.plain_errors import plain_words
-from smartedit.config.loading import ConfigError
+from smartedit.config.loading import ConfigError, preset_names
 from smartedit.config.model import load_model_config
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ def convert(
 
 
 def doctor(
-    model: Annotated[str, typer.Argument(help="A checkpoint's folder, or owner/name on the hub.")],
+    model: Annotated[
+        str, typer.Argument(help="A checkpoint's folder, owner/name on the hub, or a preset with weights.")
+    ],
     hashes: Annotated[bool, typer.Option(help="Hash every file.")] = True,
     values: Annotated[bool, typer.Option(help="Look at every weight's values.")] = True,
     run: Annotated[bool, typer.Option(help="Make one edit.")] = True,
@@ -156,6 +158,8 @@ def doctor(
 
         quiet_libraries()
         load = LoadSettings(device=device, precision=_precision(precision))
+        if model in preset_names() and not Path(model).exists():
+            model = load_model_config(model).weights or model
         folder = Path(model) if Path(model).exists() else find_model(model)
         diagnosis = examine(folder, Examination(hashes=hashes, values=values, run=run, load=load))
     _print_findings(diagnosis.findings)

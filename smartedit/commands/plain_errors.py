@@ -1,5 +1,6 @@
 """A user's mistake as one plain message and exit code 1, without a traceback."""
 
+import errno
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,26 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+def _told(error: Exception) -> str:
+    """The error's own words, or ours where the system says only that something is no folder or no file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            return f"{error.filename}: a folder is wanted there, and it is a file or lies below one; name another"
+        if error.errno == errno.EISDIR:
+            place = error.filename if error.filename2 is None else error.filename2
+            return f"{place}: a file is wanted there, and it is a folder; name another"
+    return str(error)
+
+
 @contextmanager
 def plain_words() -> Iterator[None]:
     """Turn what a user can do something about (a `ValueError`, a full disk, no memory) into one message."""
     try:
         yield
+    except BrokenPipeError as error:  # Whoever read the output has had enough (`| head`).
+        raise typer.Exit(1) from error
     except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {_told(error)}", err=True)
         raise typer.Exit(1) from error
     except RuntimeError as error:
         if "out of memory" not in str(error).lower() and "not enough memory" not in str(error).lower():

@@ -74,6 +74,8 @@ def read_toml(source: str | Path) -> dict[str, Any]:
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: TOML is UTF-8, and this is not ({error})") from error
     else:
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; name a TOML file in it")
         if str(source) not in preset_names():
             raise ConfigError(f"no preset {str(source)!r}; presets are {', '.join(preset_names())}, files end in .toml")
         text = resources.files("smartedit.presets").joinpath(f"{source}.toml").read_text(encoding="utf-8")

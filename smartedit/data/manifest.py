@@ -51,6 +51,8 @@ class Manifest:
         except TableError as error:
             raise ManifestError(str(error)) from error
         version = self.metadata.get("smartedit.schema_version")
+        if version is None:
+            raise ManifestError(f"{self.path}: is no manifest (Parquet without a schema version of ours); name one")
         if version != SCHEMA_VERSION:
             raise ManifestError(
                 f"{self.path}: schema version {version}, this program reads {SCHEMA_VERSION}; build the manifest again"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
-from reason_edit.files import atomic_path
+from reason_edit.files import atomic_path, missing_file
 
 if TYPE_CHECKING:
     from smartedit.inference.pipeline import SmartEditPipeline
@@ -172,7 +172,7 @@ def read_picture(path: Path) -> Image.Image:
         EditFileError: There is none, it is no picture, or it is cut off or too large.
     """
     if not path.is_file():
-        raise EditFileError(f"{path}: there is no such file")
+        raise EditFileError(f"{path}: {missing_file(path)}")
     try:
         with Image.open(path) as opened:
             opened.load()

@@ -41,6 +41,10 @@ _BYTES = {
 }
 
 
+class DeviceError(ValueError):
+    """A device cannot be used here."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartSize:
     """Weights of a part.
@@ -106,6 +110,9 @@ def this_machine(device: str = "auto") -> Machine:
 
     Args:
         device: A torch device, or `auto` for a GPU where there is one.
+
+    Raises:
+        DeviceError: The device is not there.
     """
     import torch
     from accelerate.utils import get_max_memory
@@ -113,6 +120,10 @@ def this_machine(device: str = "auto") -> Machine:
     main = int(get_max_memory()["cpu"])
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"--device {device}: not usable here ({str(error).splitlines()[0]}); try auto") from error
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return Machine(device=device, free=free, main_free=main, name=torch.cuda.get_device_name(device))

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from reason_edit.files import write_text
 from reason_edit.tables import iter_rows, read_rows, write_rows
 from smartedit.config.synthesis import SynthesisConfig
+from smartedit.folders import refuse_other_content
 from smartedit.synthesis.records import (
     Candidate,
     EditedPair,
@@ -96,7 +97,9 @@ class RunFolder:
 
         Raises:
             RunFolderError: The folder holds a run with other settings.
+            OtherContentError: It holds something else.
         """
+        refuse_other_content(self.root, ("pictures", "pictures.parquet"), "--run")
         path = self.root / "config.json"
         if path.is_file() and (self.root / "pictures.parquet").is_file():
             before = self.settings()

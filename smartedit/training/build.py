@@ -177,6 +177,11 @@ def _align(
     folder, words = text_encoder, text_encoder
     if (text_encoder / "text_encoder").is_dir():
         folder, words = text_encoder / "text_encoder", text_encoder / "tokenizer"
+    if not (folder / "config.json").is_file():
+        raise StageError(
+            f"--text-encoder {text_encoder}: no text model in it ({folder / 'config.json'} is missing); name the "
+            "folder of CLIP's text model with its tokenizer, or a pipeline that has both"
+        )
     clip = CLIPTextModel.from_pretrained(folder).requires_grad_(False).eval()
     queries = pipeline.qformer.config.num_queries
     if clip.config.hidden_size != pipeline.qformer.config.hidden_size:

@@ -18,6 +18,7 @@ from smartedit.config.model import ModelConfig
 from smartedit.config.training import StageName, TrainingConfig
 from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import load_mixture
+from smartedit.folders import refuse_other_content
 from smartedit.hub import ModelNotFoundError, fetch_model
 from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal, Progress
@@ -89,6 +90,7 @@ def train(
     finished = run / MODEL
     accelerator = build_accelerator(training)
     zero = chosen_zero(training, accelerator.num_processes)
+    refuse_other_content(run, ("stage", CHECKPOINTS), "--run")
     named = text_encoder_of(text_encoder, stage, model)  # A missing one is told before the start is fetched.
     start = _at_hand(start, "start")
     text_encoder = None if named is None else _at_hand(named, "text encoder")

@@ -158,6 +158,17 @@ def test_killed_before_run_json_resumes(folder: Path, tmp_path: Path) -> None:
     assert files(killed) == files(tmp_path / "whole")
 
 
+def test_a_label_that_has_edited_nothing_may_be_mended(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    wrong = ("edit", "--dataset", folder, "--method", f"mine={EDITOR}", "--set", "mine.fail_on=e", "--run", run)
+    assert bench(*wrong, check=False).returncode == 1
+    assert all(record.error for record in Run(run).edits())
+    bench("edit", "--dataset", folder, "--method", f"mine={EDITOR}", "--run", run)
+    assert all(record.error is None for record in Run(run).edits())
+    done = bench(*wrong, check=False)
+    assert done.returncode == 1 and "made with other settings" in done.stderr
+
+
 def test_two_runs_do_not_mix(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     bench("edit", "--dataset", folder, "--method", f"mine={EDITOR}", "--run", run)

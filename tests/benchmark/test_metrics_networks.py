@@ -227,6 +227,12 @@ def test_what_was_named_and_is_not_there_is_an_error_with_a_remedy(
         assert message in str(caught.value)
     with pytest.raises(NetworkError, match=r"nowhere\.pth: there is no such file; give a \.safetensors or \.pth"):
         find_networks(PROTOCOLS["miniature-v1"], lpips_backbone="nowhere.pth")
+    text = tmp_path / "text.pth"
+    text.write_text("no weights")
+    located = find_networks(PROTOCOLS["miniature-v1"], lpips_backbone=str(text)).lpips
+    assert not isinstance(located, Unavailable)
+    with pytest.raises(NetworkError, match=r"text\.pth: cannot be loaded .*; give a \.safetensors or \.pth file"):
+        located.load()
     with pytest.raises(NetworkError, match="not in the torch hub cache, its host does not answer; put squeezenet1_1"):
         find_networks(PROTOCOLS["miniature-v1"], lpips_backbone="squeezenet1_1")
 

@@ -288,3 +288,13 @@ def test_a_judge_from_outside_goes_through_the_same_door(tmp_path: Path) -> None
     where = "tests.benchmark.commands.test_rate_and_judge:outside_judge"
     assert "judge outside_judge" in invoke(judge_app, run.folder, "--judge", where)
     assert {(s.metric, s.value) for s in run.scores()} == {("judge:outside_judge", 0.0)}
+
+
+def test_a_sheet_for_nobody_begins_no_study(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", samples=3)
+    assert "name raters with --rater NAME or --raters COUNT" in refusal(rate_app, "sheet", run.folder)
+    assert not (run.folder / "study.sqlite").exists()
+
+
+def test_agreement_of_no_run_is_told(tmp_path: Path) -> None:
+    assert "not a run folder" in refusal(judge_app, "agreement", tmp_path / "nowhere")

@@ -109,6 +109,9 @@ def test_bad_input_is_one_plain_message(small: Small, picture: Path, tmp_path: P
         (["edit", picture, "x", "-o", out, "--model", small.folders.released], "`smartedit convert` first"),
         (["edit", picture, "x", "-o", out, "--model", "smartedit-7b"], "this preset names no checkpoints"),
         (["edit", picture, "x", "-o", out, *model, "--precision", "2-bit"], "float32, bfloat16"),
+        (["edit", picture, "x", "-o", out, *model, "--device", "foo"], "--device foo: not usable here"),
+        (["edit", tmp_path, "x", "-o", out, *model], "is a folder, and a file is wanted"),
+        (["doctor", small.converted.folder, "--device", "foo"], "--device foo: not usable here"),
     ]:
         result = run(*words)
         assert result.exit_code == 1, (words, result.output)

@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -73,6 +75,7 @@ def test_a_damaged_manifest_is_named(out: Path, tmp_path: Path) -> None:
     [
         (("build", "--config", "nowhere.toml", "--out", "x"), "nowhere.toml: there is no such file"),
         (("summary", "nowhere"), "nowhere: there is no such file"),
+        (("build", "--config", ".", "--out", "x"), ".: is a folder; name a TOML file in it"),
     ],
 )
 def test_mistakes_end_in_one_plain_message(arguments: tuple[str, ...], message: str) -> None:
@@ -80,6 +83,12 @@ def test_mistakes_end_in_one_plain_message(arguments: tuple[str, ...], message: 
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ") and message in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_another_table_is_no_manifest(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"method": ["x"]}), tmp_path / "scores.parquet")
+    result = run("summary", tmp_path / "scores.parquet")
+    assert result.exit_code == 1 and "scores.parquet: is no manifest" in result.stderr
 
 
 def test_sources_that_are_missing_are_all_named(corpus: Path, tmp_path: Path) -> None:

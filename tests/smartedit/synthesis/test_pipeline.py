@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smartedit.folders import OtherContentError
 from smartedit.synthesis.finish import choose
 from smartedit.synthesis.intake import PictureFolderError
 from smartedit.synthesis.pipeline import prepare, with_absolute_paths
@@ -140,6 +141,16 @@ def test_annotations_that_changed_are_no_resume(drawn_set: DrawnSet, tmp_path: P
     annotations.write_text(annotations.read_text() + "\n")
     with pytest.raises(RunFolderError, match=r"inputs\.annotations"):
         prepare(drawn_set.pictures, tmp_path / "run", config)
+
+
+def test_a_folder_that_holds_something_else_is_not_touched(drawn_set: DrawnSet, tmp_path: Path) -> None:
+    for number, (name, content) in enumerate((("config.json", '{"stage": "full"}'), ("run.json", "{}"))):
+        root = tmp_path / str(number)
+        root.mkdir()
+        (root / name).write_text(content)
+        with pytest.raises(OtherContentError, match=r"of something else|a benchmark run"):
+            prepare(drawn_set.pictures, root, drawn_set.config())
+        assert [p.name for p in root.iterdir()] == [name] and (root / name).read_text() == content
 
 
 def test_a_slip_of_the_pen_does_not_claim_the_folder(drawn_set: DrawnSet, tmp_path: Path) -> None:
