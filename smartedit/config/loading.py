@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,12 +40,58 @@ def load_tree(tree_type: type[Tree], *, source: str | Path | None = None, overri
     values = read_toml(source) if source is not None else {}
     for override in overrides:
         _apply(values, override)
+    return validated(tree_type, values, str(source) if source is not None else "configuration")
+
+
+def validated(tree_type: type[Tree], values: Mapping[str, Any], origin: str) -> Tree:
+    """A tree from plain values.
+
+    Args:
+        tree_type: As in `load_tree`.
+        values: Its values.
+        origin: Where they come from, for the message.
+
+    Raises:
+        ConfigError: Unknown key, with those that there are, or a value of the wrong type.
+    """
     try:
         return TypeAdapter(tree_type).validate_python(values)
     except ValidationError as error:
-        origin = str(source) if source is not None else "configuration"
-        lines = [f"{_key(e['loc'], values)}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        lines = [_told(e, tree_type, values) for e in error.errors()]
         raise ConfigError(f"{origin}: " + "; ".join(lines)) from error
+
+
+def _told(error: Any, tree_type: type, values: Any) -> str:
+    key = _key(error["loc"], values)
+    if error["type"] not in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{key}: {error['msg']} (got {error['input']!r})"
+    known = sorted(_names_beside(error["loc"], TypeAdapter(tree_type).json_schema()))
+    close = get_close_matches(key.rpartition(".")[2], known, n=1)
+    guess = f", do you mean {close[0]}?" if close else ""
+    return (
+        f"{key}: there is no such key{guess} (there are {', '.join(known)})"
+        if known
+        else f"{key}: there is no such key"
+    )
+
+
+def _names_beside(place: Sequence[str | int], schema: Mapping[str, Any]) -> set[str]:
+    """The keys that a table has, by the schema; of several types that it may be, those of all."""
+    nodes: list[Mapping[str, Any]] = [schema]
+    for part in [*place[:-1], None]:
+        found = []
+        while nodes:
+            node = nodes.pop()
+            if "$ref" in node:
+                nodes.append(schema["$defs"][node["$ref"].rpartition("/")[2]])
+            nodes += [*node.get("anyOf", ()), *node.get("oneOf", ())]
+            found.append(node)
+        inside = [n.get("properties", {}).get(part, n.get("additionalProperties")) for n in found]
+        # pydantic also names which of several types a table was taken for; that is no step down.
+        nodes = [n for n in inside if isinstance(n, Mapping)] or found
+        if part is None:
+            return {name for node in found for name in node.get("properties", {})}
+    return set()
 
 
 def _key(place: Sequence[str | int], values: Any) -> str:

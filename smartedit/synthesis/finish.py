@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from reason_edit.tables import read_rows, write_rows
-from smartedit.config.loading import ConfigError, parse_override
+from smartedit.config.loading import ConfigError, parse_override, validated
 from smartedit.config.synthesis import SelectionConfig
 from smartedit.synthesis.records import Candidate, QualityScores, Rejection
 from smartedit.synthesis.run_folder import STAGES, RunFolder, RunFolderError
@@ -97,10 +97,7 @@ def change_selection(root: Path, overrides: Sequence[str]) -> None:
                 raise ConfigError(f"--set {override!r}: selection has no section {part!r}")
             node = node[part]
         node[path[-1]] = value
-    try:
-        selection = TypeAdapter(SelectionConfig).validate_python(before)
-    except ValidationError as error:
-        raise ConfigError(f"selection: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
+    selection = validated(SelectionConfig, before, "selection")
     folder.claim(replace(settings, config=replace(settings.config, selection=selection)))
 
 
