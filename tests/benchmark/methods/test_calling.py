@@ -158,7 +158,7 @@ def load_my_model(device, steps):
 """
     (tmp_path / "my_editors.py").write_text(code + model)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert words == "smartedit-bench evaluate --method bagel=my_editors:bagel --set bagel.steps=50"
+    assert words == "smartedit-bench evaluate --run runs/bagel --method bagel=my_editors:bagel --set bagel.steps=50"
     (method,) = resolve_methods(MethodWords(methods=["bagel=my_editors:bagel"], sets=["bagel.steps=50"]))
     assert method.label == "bagel" and method.settings()["options"] == {"steps": 50}
     made = edit_requests("bagel", method.build(Setting(device="cpu")), [request("x"), request("y")])
