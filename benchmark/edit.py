@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 from benchmark.methods.calling import edit_requests
 from benchmark.methods.memory import free_memory
 from benchmark.methods.specs import FallibleEditor, Method, MethodError, Privileged, SampleError, Setting, Tag
+from benchmark.provenance import changed_settings
 from benchmark.records import EditRecord
 from benchmark.runs import Run, RunError
 from reason_edit.files import file_sha256, sole_holder, write_bytes
@@ -85,12 +86,13 @@ def edit_run(
 
     Raises:
         MethodError: A method cannot be built.
-        RunError: Another process is at the same part of this run.
+        RunError: Another process is at the same part of this run, or has given the label other settings.
     """
     shard = shard or Shard()
     records: list[EditRecord] = []
     for method in methods:
         with _lock(run.folder / f".edit-{method.label}-{shard.index}-of-{shard.count}.lock"):
+            _check_settings(run, method)
             made = _edit_method(run, method, samples, device, seed, batch_size, shard, on_progress)
             write_rows(_part_path(run, method.label, shard), made, EditRecord)
         records += made
@@ -137,6 +139,18 @@ def _lock(path: Path) -> AbstractContextManager[None]:
             f"{path.parent}: another process is editing in this run, at the same method; wait, or use another --run"
         ),
     )
+
+
+def _check_settings(run: Run, method: Method) -> None:
+    """Another process may have mended the label's settings since the run was opened, while it had edited nothing."""
+    with run.turn():
+        written = run.settings().get("methods", {}).get(method.label)
+    changed = [] if written is None else changed_settings(written, method.settings())
+    if changed:
+        raise RunError(
+            f"{run.folder}: another process has just given {method.label} other settings ({', '.join(changed)}); use "
+            "another --run, or a label of its own"
+        )
 
 
 def _edit_method(

@@ -15,7 +15,7 @@ from benchmark.networks import Networks, Unavailable
 from benchmark.protocols import Protocol
 from benchmark.runs import Run, RunError
 from reason_edit.checking import dataset_fingerprint
-from reason_edit.files import sweep_unfinished
+from reason_edit.files import sole_holder, sweep_unfinished
 from reason_edit.schema import EditSample
 
 PACKAGES = (
@@ -23,7 +23,7 @@ PACKAGES = (
     "smartedit", "torch", "torchvision", "transformers",
 )  # fmt: skip
 READ_FILES = "files_sha256"
-"""The setting that holds the hash of pictures made elsewhere, the one setting that may change within a run."""
+"""The setting that holds the hash of pictures made elsewhere, which may change within a run."""
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def open_run(
         if run.settings_path.is_file():
             settings = run.settings()
             _same_run(run, settings, fixed, asked)
-            _forget_changed_files(run, settings["methods"], asked)
+            _forget_what_changed(run, settings["methods"], asked)
             methods_now = {**settings["methods"], **asked}
             if methods_now != settings["methods"]:
                 run.write_settings({**settings, "methods": methods_now})
@@ -138,9 +138,8 @@ def _same_run(run: Run, settings: Mapping[str, Any], fixed: Mapping[str, Any], a
             raise RunError(f"{run.folder}: made with {key} {settings.get(key)}, now {fixed[key]}; {remedy}")
     for label, own in asked.items():
         before = settings.get("methods", {}).get(label)
-        keys = sorted({*(before or own), *own} - {READ_FILES})
-        changed = [k for k in keys if before is not None and before.get(k) != own.get(k)]
-        if before is not None and changed and _has_pictures(run, label):
+        changed = [] if before is None else changed_settings(before, own)
+        if changed and (_has_pictures(run, label) or _is_edited_now(run, label)):
             raise RunError(
                 f"{run.folder}: {label} was made with other settings ({', '.join(changed)}: "
                 f"{[before.get(k) for k in changed]} there, {[own.get(k) for k in changed]} now); {remedy}, or a "
@@ -148,19 +147,38 @@ def _same_run(run: Run, settings: Mapping[str, Any], fixed: Mapping[str, Any], a
             )
 
 
+def changed_settings(before: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """The settings of a label that differ; one that an older run does not name counts as not set."""
+    return [k for k in sorted({*before, *own} - {READ_FILES}) if before.get(k) != own.get(k)]
+
+
 def _has_pictures(run: Run, label: str) -> bool:
     """Whether a label has edited anything; settings that only failed (a slip of the pen) may be mended."""
     return any((run.folder / "edits" / label).rglob("*.png"))
 
 
-def _forget_changed_files(run: Run, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def _is_edited_now(run: Run, label: str) -> bool:
+    """Whether a process holds one of the label's parts, of which there may be no picture yet."""
+    for path in run.folder.glob(".edit-*.lock"):
+        if re.fullmatch(rf"\.edit-{re.escape(label)}-\d+-of-\d+\.lock", path.name):
+            try:
+                with sole_holder(path, BlockingIOError()):
+                    pass
+            except BlockingIOError:
+                return True
+    return False
+
+
+def _forget_what_changed(run: Run, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Take away what was made otherwise.
 
     That are copies of pictures made elsewhere that have changed since, which are read again, and failures under other
     settings, of which there is no picture.
     """
     for label, own in asked.items():
-        if label in before and before[label] != own:
+        if label not in before:
+            continue
+        if before[label].get(READ_FILES) != own.get(READ_FILES) or changed_settings(before[label], own):
             shutil.rmtree(run.folder / "edits" / label, ignore_errors=True)
             for table in (run.folder / "edits").glob("*.parquet"):
                 if re.fullmatch(rf"{re.escape(label)}(\.\d+-of-\d+)?\.parquet", table.name):

@@ -74,8 +74,12 @@ def open_ablations(root: str, request: Request) -> None:
     """Write what is asked for, or make sure that the run that is there was asked for the same.
 
     Raises:
-        ValueError: The run is another one; names what differs.
+        ValueError: The run is another one, and the message names what differs; or a mixture is set that nothing draws.
     """
+    if any(text.startswith("full.training.mixture") for text in request.settings):
+        raise ValueError(
+            "settings: full.training.mixture: both stages of a cell draw from joint's; give training.mixture"
+        )
     path = Path(root) / REQUEST
     asked = json.loads(json.dumps(asdict(request)))
     if path.is_file():

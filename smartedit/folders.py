@@ -1,7 +1,6 @@
 """Keeps a run out of a folder that holds something else."""
 
 import json
-from collections.abc import Collection
 from pathlib import Path
 
 CONFIG = "config.json"
@@ -22,12 +21,12 @@ class OtherContentError(ValueError):
     """A folder holds something else; the message says what."""
 
 
-def refuse_other_content(folder: Path, ours: Collection[str], option: str) -> None:
+def refuse_other_content(folder: Path, key: str, option: str) -> None:
     """Raise where a folder is known to hold something else than what a command writes there.
 
     Args:
         folder: The folder; need not exist.
-        ours: Those keys of `_KINDS` that the command itself writes, and `config.json`'s key that it always has.
+        key: What the command's own `config.json` always has.
         option: By which the folder was named.
 
     Raises:
@@ -35,9 +34,6 @@ def refuse_other_content(folder: Path, ours: Collection[str], option: str) -> No
     """
     if folder.exists() and not folder.is_dir():
         raise OtherContentError(f"{option} {folder}: is a file; name a folder")
-    for name, kind in _KINDS.items():
-        if name not in ours and (folder / name).exists():
-            raise OtherContentError(f"{option} {folder}: holds {kind} ({name}); name another folder")
     config = folder / CONFIG
     if config.is_file():
         try:
@@ -46,5 +42,9 @@ def refuse_other_content(folder: Path, ours: Collection[str], option: str) -> No
             raise OtherContentError(
                 f"{config}: cannot be read ({error}); remove it, or name another {option}"
             ) from error
-        if not isinstance(content, dict) or not any(key in content for key in ours):
-            raise OtherContentError(f"{option} {folder}: holds the {CONFIG} of something else; name another folder")
+        if isinstance(content, dict) and key in content:
+            return  # What else came into a folder of our own since is no matter.
+        raise OtherContentError(f"{option} {folder}: holds the {CONFIG} of something else; name another folder")
+    for name, kind in _KINDS.items():
+        if (folder / name).exists():
+            raise OtherContentError(f"{option} {folder}: holds {kind} ({name}); name another folder")

@@ -2,9 +2,12 @@
 
 import errno
 import functools
+import os
+import select
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -15,12 +18,27 @@ Result = TypeVar("Result")
 def _told(error: Exception) -> str:
     """The error's own words, or ours where the system says only that something is no folder or no file."""
     if isinstance(error, OSError) and error.filename is not None:
-        if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            return f"{error.filename}: a folder is wanted there, and it is a file or lies below one; name another"
+        place = error.filename if error.filename2 is None else error.filename2
+        is_file = os.path.isfile(place)
+        if error.errno == errno.ENOTDIR or (error.errno == errno.EEXIST and is_file):
+            return f"{place}: a folder is wanted there, and it is a file or lies below one; name another"
         if error.errno == errno.EISDIR:
-            place = error.filename if error.filename2 is None else error.filename2
             return f"{place}: a file is wanted there, and it is a folder; name another"
     return str(error)
+
+
+def _is_read(stream: Any) -> bool:
+    """Whether somebody still reads a stream; what nobody reads (`| head`) is led nowhere when Python flushes it."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # No file of the system's.
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return False
 
 
 @contextmanager
@@ -28,7 +46,9 @@ def plain_words() -> Iterator[None]:
     """Turn what a user can do something about (a `ValueError`, a full disk, no memory) into one message."""
     try:
         yield
-    except BrokenPipeError as error:  # Whoever read the output has had enough (`| head`).
+    except BrokenPipeError as error:
+        if _is_read(sys.stdout):
+            typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except (ValueError, OSError) as error:
         typer.echo(f"error: {_told(error)}", err=True)

@@ -15,6 +15,7 @@ from smartedit.commands.train_defaults import drawn_manifest, starting_point
 from smartedit.config.loading import ConfigError, parse_override
 from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, TrainingConfig, load_training_config
+from smartedit.folders import refuse_other_content
 
 if TYPE_CHECKING:
     from smartedit.training.journal import Progress as Step
@@ -63,13 +64,15 @@ def train(
         from smartedit.data.manifest import Manifest
         from smartedit.inference.loading import quiet_libraries
         from smartedit.training.stages import text_encoder_of
+        from smartedit.training.train import RUN_KEY
         from smartedit.training.train import train as train_stage
 
         quiet_libraries()
         if manifest is not None:
             Manifest(manifest)  # Its faults are told before a start is fetched or put together.
-        encoder = text_encoder_of(text_encoder, stage, model)
         folder = run or Path("runs") / f"train-{stage.value}"
+        refuse_other_content(folder, RUN_KEY, "--run")
+        encoder = text_encoder_of(text_encoder, stage, model)
         place = starting_point(start, stage, model, folder, training.seed)
         if manifest is None:
             manifest = drawn_manifest(model.sampling.image_size, lambda text: typer.echo(text, err=True))

@@ -85,10 +85,12 @@ def _names_beside(place: Sequence[str | int], schema: Mapping[str, Any]) -> set[
             if "$ref" in node:
                 nodes.append(schema["$defs"][node["$ref"].rpartition("/")[2]])
             nodes += [*node.get("anyOf", ()), *node.get("oneOf", ())]
+            nodes += [node["items"]] if isinstance(part, int) and "items" in node else []
             found.append(node)
         inside = [n.get("properties", {}).get(part, n.get("additionalProperties")) for n in found]
+        tagged = [n["discriminator"]["mapping"].get(part) for n in found if "discriminator" in n]
         # pydantic also names which of several types a table was taken for; that is no step down.
-        nodes = [n for n in inside if isinstance(n, Mapping)] or found
+        nodes = [{"$ref": ref} for ref in tagged if ref] or [n for n in inside if isinstance(n, Mapping)] or found
         if part is None:
             return {name for node in found for name in node.get("properties", {})}
     return set()

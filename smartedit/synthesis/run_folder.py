@@ -99,7 +99,7 @@ class RunFolder:
             RunFolderError: The folder holds a run with other settings.
             OtherContentError: It holds something else.
         """
-        refuse_other_content(self.root, ("pictures", "pictures.parquet"), "--run")
+        refuse_other_content(self.root, "pictures", "--run")
         path = self.root / "config.json"
         if path.is_file() and (self.root / "pictures.parquet").is_file():
             before = self.settings()

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 MODEL, CHECKPOINTS, CONFIG, SAMPLES = "model", "checkpoints", "config.json", "samples"
 CACHE = ".encoded"
+RUN_KEY = "stage"
+"""What the configuration of a training run always has."""
 
 _FREE = {
     "steps", "max_unreadable", "cache", "cache_gib", "num_workers", "log_every", "checkpoint_every", "keep_checkpoints",
@@ -90,7 +92,7 @@ def train(
     finished = run / MODEL
     accelerator = build_accelerator(training)
     zero = chosen_zero(training, accelerator.num_processes)
-    refuse_other_content(run, ("stage", CHECKPOINTS), "--run")
+    refuse_other_content(run, RUN_KEY, "--run")
     named = text_encoder_of(text_encoder, stage, model)  # A missing one is told before the start is fetched.
     start = _at_hand(start, "start")
     text_encoder = None if named is None else _at_hand(named, "text encoder")

@@ -16,7 +16,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.runs import Run
+from benchmark.edit import edit_run
+from benchmark.methods.registry import MethodWords, resolve_methods
+from benchmark.runs import Run, RunError
+from reason_edit.files import sole_holder
 from reason_edit.schema import Category
 from tests.reason_edit.folders import draw, draw_mask, write_folder
 
@@ -167,6 +170,32 @@ def test_a_label_that_has_edited_nothing_may_be_mended(folder: Path, tmp_path: P
     assert all(record.error is None for record in Run(run).edits())
     done = bench(*wrong, check=False)
     assert done.returncode == 1 and "made with other settings" in done.stderr
+
+
+def test_settings_of_a_label_that_is_being_edited_stay(folder: Path, tmp_path: Path) -> None:
+    run, mine = Run(tmp_path / "run"), f"mine={EDITOR}"
+    bench("edit", "--dataset", folder, "--method", mine, "--set", "mine.fail_on=e", "--run", run.folder, check=False)
+    again = ("edit", "--dataset", folder, "--method", mine, "--run", run.folder)
+    with sole_holder(run.folder / ".edit-mine-1-of-2.lock", RuntimeError()):
+        done = bench(*again, check=False)
+    assert done.returncode == 1 and "made with other settings" in done.stderr
+    # A process that opened the run before another one mended the label finds that out before it edits.
+    (method,) = resolve_methods(MethodWords(methods=[mine], sets=["mine.fail_on=e"]))
+    bench(*again)
+    with pytest.raises(RunError, match="another process has just given mine other settings"):
+        edit_run(run, [method], run.samples(), device="cpu")
+
+
+def test_a_run_from_before_a_setting_had_a_name_keeps_its_pictures(folder: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    bench("edit", "--dataset", folder, "--method", f"mine={EDITOR}", "--run", run.folder)
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.png")}
+    settings = run.settings()
+    absent = [name for name, value in settings["methods"]["mine"].items() if value is None]
+    kept = {name: value for name, value in settings["methods"]["mine"].items() if name not in absent}
+    run.write_settings({**settings, "methods": {"mine": {**kept, "gone": None}}})
+    bench("edit", "--dataset", folder, "--method", f"mine={EDITOR}", "--run", run.folder)
+    assert before and {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.png")} == before
 
 
 def test_two_runs_do_not_mix(folder: Path, tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def test_a_mixture_of_the_settings_is_what_is_varied(request_of_two: Request, ma
     assert written.weights == {"synthetic": 0.75, "llava": 0.25}
 
 
+def test_a_mixture_that_nothing_would_draw_is_refused(request_of_two: Request, tmp_path: Path) -> None:
+    request = replace(request_of_two, settings=(*TEXTS, "full.training.mixture=mine.toml"))
+    with pytest.raises(ValueError, match=r"full\.training\.mixture: both stages of a cell draw from joint's"):
+        open_ablations(str(tmp_path / "run"), request)
+
+
 def test_another_request_is_refused(request_of_two: Request, tmp_path: Path) -> None:
     root = str(tmp_path / "run")
     open_ablations(root, request_of_two)

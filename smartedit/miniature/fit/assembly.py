@@ -112,4 +112,5 @@ def save_pipeline(pipeline: Any, out: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     with full_disk_in_plain(part):
         pipeline.save_pretrained(part)
+    shutil.rmtree(out, ignore_errors=True)
     part.rename(out)

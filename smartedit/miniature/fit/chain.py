@@ -342,7 +342,7 @@ def _align_behind_pictures(joint: Path, work: Path, config: ModelConfig, recipe:
     from transformers import CLIPTextModel
 
     out = work / "picture-alignment"
-    if not (out / "model").is_dir():
+    if not (out / "model" / "model_index.json").is_file():
         pairs = _shrunk(work, config, recipe, recipe.more_scenes, processes)
         pipeline = load_pipeline(joint, LoadSettings(device="cpu", precision=Precision.FLOAT32))
         text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder").requires_grad_(False).eval()
