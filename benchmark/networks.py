@@ -12,6 +12,7 @@ from benchmark.metrics.clip_models import ClipModel, OpenClip, TransformersClip
 from benchmark.metrics.lpips_distance import SqueezeLpips
 from benchmark.protocols import Protocol
 from reason_edit.files import file_sha256, missing_file
+from smartedit.inference.memory import DeviceError, check_device
 from smartedit.weights import shipped
 
 Network = TypeVar("Network")
@@ -115,9 +116,9 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise NetworkError(f"--device {device}: not usable here ({str(error).splitlines()[0]}); try auto") from error
+        check_device(device)
+    except DeviceError as error:
+        raise NetworkError(str(error)) from error
     return device
 
 

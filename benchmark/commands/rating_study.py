@@ -154,7 +154,7 @@ def open_study(
     location = study_location(folders[0], study)
     for run in runs:
         run.settings()
-    store = Store.open(location) if has_study(location) else None
+    store = Store.open(location) if _has_study(location) else None
     if store is not None:
         known = store.items()
         items = _known_items(known, runs)
@@ -191,7 +191,7 @@ def open_study(
     return OpenedStudy(store=store, pictures=Pictures(found, items), location=location)
 
 
-def has_study(location: str) -> bool:
+def _has_study(location: str) -> bool:
     """Whether a study was begun there."""
     from reason_edit.rating.database import open_engine
 

@@ -105,6 +105,20 @@ def part_sizes(checkpoint: Path) -> dict[str, PartSize]:
     return sizes
 
 
+def check_device(device: str) -> None:
+    """Make sure that tensors can be put on a device.
+
+    Raises:
+        DeviceError: The device is not there.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"--device {device}: not usable here ({str(error).splitlines()[0]}); try auto") from error
+
+
 def this_machine(device: str = "auto") -> Machine:
     """The machine that this runs on.
 
@@ -120,10 +134,7 @@ def this_machine(device: str = "auto") -> Machine:
     main = int(get_max_memory()["cpu"])
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DeviceError(f"--device {device}: not usable here ({str(error).splitlines()[0]}); try auto") from error
+    check_device(device)
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return Machine(device=device, free=free, main_free=main, name=torch.cuda.get_device_name(device))
