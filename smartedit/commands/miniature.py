@@ -106,7 +106,7 @@ def fit(
         ),
     ] = 1.0,
     bf16: Annotated[
-        bool, typer.Option("--bf16", help="The longest training in bfloat16; see `lscpu`: amx_bf16 or avx512_bf16.")
+        bool, typer.Option("--bf16", help="Long trainings in bfloat16; see `lscpu`: amx_bf16 or avx512_bf16.")
     ] = False,
     pack: Annotated[bool, typer.Option("--pack", help="Only write the parts that WORK holds finished.")] = False,
 ) -> None:

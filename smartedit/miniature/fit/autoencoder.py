@@ -13,7 +13,16 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from smartedit.config.model import VaeConfig
 from smartedit.miniature.fit.pairs import batches
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, is_finished, resume, save_finished, save_state
+from smartedit.miniature.fit.schedule import (
+    Journal,
+    Plan,
+    cosine,
+    is_finished,
+    precision,
+    resume,
+    save_finished,
+    save_state,
+)
 from smartedit.model.build import build_vae
 
 KL_WEIGHT = 1e-5
@@ -57,9 +66,11 @@ def fit_autoencoder(
         for group in optimizer.param_groups:
             group["lr"] = cosine(step, plan)
         pixels = signed(pictures[np.sort(rows)])
-        posterior = vae.encode(pixels).latent_dist
+        with precision(bf16=plan.bf16):
+            posterior = vae.encode(pixels).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(plan.seed * 10**6 + step))
-        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+        with precision(bf16=plan.bf16):
+            decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
         error, edges = mse_loss(decoded, pixels), _edge_loss(decoded, pixels)
         loss = error + L1_WEIGHT * l1_loss(decoded, pixels) + EDGE_WEIGHT * edges + KL_WEIGHT * posterior.kl().mean()
         optimizer.zero_grad()
@@ -110,10 +121,11 @@ def sharpen_decoder(pictures: NDArray[np.uint8], start: Path, plan: Plan, out: P
         for group in optimizer.param_groups:
             group["lr"] = cosine(step, plan)
         pixels = signed(pictures[np.sort(rows)])
-        with torch.no_grad():
-            latents = vae.encode(pixels).latent_dist.mean
+        with torch.no_grad(), precision(bf16=plan.bf16):
+            latents = vae.encode(pixels).latent_dist.mean.float()
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(plan.seed * 10**6 + step))
-        decoded = vae.decode(latents + DECODED_NOISE * noise).sample
+        with precision(bf16=plan.bf16):
+            decoded = vae.decode(latents + DECODED_NOISE * noise).sample.float()
         error, edges = mse_loss(decoded, pixels), _edge_loss(decoded, pixels)
         loss = error + L1_WEIGHT * l1_loss(decoded, pixels) + EDGE_WEIGHT * edges
         optimizer.zero_grad()
@@ -140,9 +152,11 @@ def _scaling_factor(vae: Any, pictures: NDArray[np.uint8]) -> float:
 
 
 @torch.no_grad()
-def moments(vae: Any, pictures: NDArray[np.uint8], *, batch_size: int = 64) -> Tensor:
+def moments(vae: Any, pictures: NDArray[np.uint8], *, batch_size: int = 64, bf16: bool = False) -> Tensor:
     """Mean of the latents of all pictures, float32 [N, C, h, w]; the autoencoder's spread is small."""
-    parts = [
-        vae.encode(signed(pictures[k : k + batch_size])).latent_dist.mean for k in range(0, len(pictures), batch_size)
-    ]
+    with precision(bf16=bf16):
+        parts = [
+            vae.encode(signed(pictures[k : k + batch_size])).latent_dist.mean.float()
+            for k in range(0, len(pictures), batch_size)
+        ]
     return torch.cat(parts)

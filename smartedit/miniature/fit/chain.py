@@ -218,12 +218,13 @@ def _see_and_edit(
         ids = clip_ids(words, pairs.instructions, config.qformer.num_queries)
         return EditLatents(latents=latents, before=pairs.before, after=pairs.after, ids=ids)
 
+    latents_of = partial(_latents, bf16=recipe.autoencoder.bf16)
     seventh = len(pairs.pictures) // 7
     early = fit_autoencoder(pairs.pictures[:seventh], config.vae, recipe.autoencoder, work / "vae-early")
     scaling = early.config.scaling_factor
     on_part("denoiser, first steps")
     plan, states = recipe.denoiser, work / "denoiser"
-    rows = rows_of(pairs, _latents(early, pairs, work / "latents-early.pt"))
+    rows = rows_of(pairs, latents_of(early, pairs, work / "latents-early.pt"))
     begin = partial(fit_denoiser, text_steps=recipe.text_steps, on_step=on_part.look)
     begin(rows, config, scaling, plan, states, until=recipe.early_steps)
     on_part("autoencoder, second part")
@@ -232,7 +233,7 @@ def _see_and_edit(
     sharp = sharpen_decoder(others, work / "vae", recipe.decoder, work / "vae-sharp")
     scaling = vae.config.scaling_factor
     on_part("denoiser")
-    rows = replace(rows, latents=_latents(vae, pairs, work / "latents.pt"))
+    rows = replace(rows, latents=latents_of(vae, pairs, work / "latents.pt"))
     begin(rows, config, scaling, plan, states, until=plan.steps)
     on_part("denoiser, on")
     on = work / "denoiser-on"
@@ -240,14 +241,14 @@ def _see_and_edit(
     go_on(rows, config, scaling, recipe.denoiser_on, on, until=recipe.shrunk_from)
     on_part("denoiser, on shrunk pictures")
     shrunk = _shrunk(work, config, recipe, recipe.shrunk_scenes, processes)
-    rows = rows_of(shrunk, _latents(vae, shrunk, work / f"latents-shrunk-{recipe.shrunk_scenes}.pt"))
+    rows = rows_of(shrunk, latents_of(vae, shrunk, work / f"latents-shrunk-{recipe.shrunk_scenes}.pt"))
     go_on(rows, config, scaling, recipe.denoiser_on, on, until=recipe.denoiser_on.steps)
     on_part("denoiser, more of them and in a looking-glass")
     shrunk, name = _shrunk(work, config, recipe, recipe.more_scenes, processes), f"latents-shrunk-{recipe.more_scenes}"
-    latents = _latents(vae, shrunk, work / f"{name}.pt")
+    latents = latents_of(vae, shrunk, work / f"{name}.pt")
     few = repeated(thinned(shrunk, recipe.plain_share, seed=recipe.seed), recipe.color_times)
     glass = turned(few)
-    rows = both(rows_of(few, latents), rows_of(glass, _latents(vae, glass, work / f"{name}-turned.pt")))
+    rows = both(rows_of(few, latents), rows_of(glass, latents_of(vae, glass, work / f"{name}-turned.pt")))
     plan = recipe.denoiser_last
 
     def train_last(until: int, on_step: Callable[[], None]) -> TextToEdit:
@@ -271,9 +272,9 @@ def _shrunk(work: Path, config: ModelConfig, recipe: Recipe, scenes: int, proces
     )
 
 
-def _latents(vae: Any, pairs: Pairs, file: Path) -> Tensor:
+def _latents(vae: Any, pairs: Pairs, file: Path, *, bf16: bool) -> Tensor:
     if not file.is_file():
-        save_tensors(moments(vae, pairs.pictures).half().contiguous(), file)
+        save_tensors(moments(vae, pairs.pictures, bf16=bf16).half().contiguous(), file)
     latents: Tensor = torch.load(file, weights_only=True)
     return latents
 

@@ -1,7 +1,6 @@
 """Trains the miniature's editing UNet with its text encoder, as InstructPix2Pix is trained."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from smartedit.config.model import ModelConfig
 from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import batches
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, read_state, save_state
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, precision, read_state, save_state
 from smartedit.model.build import build_text_encoder, build_training_scheduler, build_unet
 from smartedit.model.text import empty_text_ids
 from smartedit.training.losses import (
@@ -199,7 +197,7 @@ def _train(
             _freeze_text(model, average)
         for group in optimizer.param_groups:
             group["lr"] = cosine(step, plan)
-        with _precision(bf16=plan.bf16):
+        with precision(bf16=plan.bf16):
             seed = plan.seed * 10**7 + step
             loss = _step_loss(model, scheduler, rows, torch.from_numpy(chosen), scaling, empty, seed)
         optimizer.zero_grad()
@@ -213,19 +211,6 @@ def _train(
             save_state(out, model, optimizer, step, average=average.state_dict())
     average.copy_to(model.parameters())
     return model.requires_grad_(False).eval()
-
-
-@contextmanager
-def _precision(*, bf16: bool) -> Iterator[None]:
-    """Plain, or bfloat16 autocast: half a step's time on CPUs that multiply matrices of it (AMX), more on others.
-
-    The backward pass of torch's own attention takes 17 times as long in bfloat16 there as in float32.
-    """
-    if not bf16:
-        yield
-        return
-    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 def _freeze_text(model: TextToEdit, average: EMAModel) -> None:

@@ -15,7 +15,16 @@ from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.looks import Looks
 from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import SPACE, Pairs
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, is_finished, resume, save_finished, save_state
+from smartedit.miniature.fit.schedule import (
+    Journal,
+    Plan,
+    cosine,
+    is_finished,
+    precision,
+    resume,
+    save_finished,
+    save_state,
+)
 from smartedit.miniature.fit.texts import Exchange, described, echoed, knowledge, said_back
 from smartedit.miniature.stock import Stock
 from smartedit.model.build import build_mllm
@@ -179,9 +188,11 @@ def fit_talk(mllm: ImageTextMllm, rows: Callable[[int], Step], layout: TokenLayo
         sequences, pixels = rows(step)
         for group in optimizer.param_groups:
             group["lr"] = cosine(step, plan)
-        output = mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixels)
         assert sequences.targets is not None
-        answers, requests = _talk_losses(mllm.logits(output.hidden_states), sequences.targets, added)
+        with precision(bf16=plan.bf16):
+            output = mllm(sequences.input_ids, attention_mask=sequences.attention_mask, pixel_values=pixels)
+            logits = mllm.logits(output.hidden_states)
+        answers, requests = _talk_losses(logits.float(), sequences.targets, added)
         loss = answers + PROMPT_WEIGHT * requests
         optimizer.zero_grad()
         loss.backward()

@@ -18,7 +18,7 @@ from torch import nn
 from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import SPACE, Pairs, batches
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, precision, resume, save_state
 from smartedit.miniature.fit.texts import with_clue
 from smartedit.miniature.fit.tokenizers import clip_ids
 from smartedit.model.prompts import Prompts, encode_edit
@@ -61,7 +61,8 @@ def fit_picture_alignment(
         rng = numpy_generator(SPACE, plan.seed, "picture alignment", step)
         orders = [pairs.instructions[k] for k in chosen]
         sequences = _sequences([with_clue(order, rng) for order in orders], pipeline, prompts, layout, rng)
-        features, logits = module(sequences, normalized(pairs.pictures[pairs.before[chosen]]))
+        with precision(bf16=plan.bf16):
+            features, logits = module(sequences, normalized(pairs.pictures[pairs.before[chosen]]))
         expected = encode_text(text_encoder, clip_ids(words, orders, features.shape[1]))
         assert sequences.targets is not None
         distance, language = alignment_loss(features, expected), language_loss(logits, sequences.targets)

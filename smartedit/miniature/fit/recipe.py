@@ -109,6 +109,17 @@ _COUNTS = (
 )
 """What `scaled` takes less of, besides the steps of all plans and stages; the synthetic set has its size."""
 
+_IN_BF16 = (
+    "autoencoder",
+    "autoencoder_on",
+    "decoder",
+    "language",
+    "denoiser",
+    "denoiser_on",
+    "denoiser_last",
+    "picture_alignment",
+)
+
 
 def scaled(recipe: Recipe, amount: float) -> Recipe:
     """The same recipe with less, or more, of every drawing and every training.
@@ -152,8 +163,12 @@ def scaled(recipe: Recipe, amount: float) -> Recipe:
 
 
 def in_bf16(recipe: Recipe) -> Recipe:
-    """The same recipe with the longest training, the denoiser's last, under bfloat16 autocast."""
-    return replace(recipe, denoiser_last=replace(recipe.denoiser_last, bf16=True))
+    """The same recipe with the trainings that take long under bfloat16 autocast."""
+
+    def half(value: Any) -> Any:
+        return tuple(map(half, value)) if isinstance(value, tuple) else replace(value, bf16=True)
+
+    return replace(recipe, **{name: half(getattr(recipe, name)) for name in _IN_BF16})
 
 
 def keep_recipe(recipe: Recipe, work: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from diffusers.models import modeling_utils
 from safetensors import SafetensorError
+from torch import nn
 from transformers import CLIPTextModel
 from typer.testing import CliRunner
 
@@ -21,12 +22,15 @@ from reason_edit.schema import Category
 from smartedit.commands.miniature import app
 from smartedit.config.model import ModelConfig, load_model_config
 from smartedit.config.training import StageName, load_training_config
+from smartedit.inference.loading import LoadSettings, load_pipeline
+from smartedit.inference.memory import Precision
 from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
-from smartedit.miniature.fit.autoencoder import fit_autoencoder
+from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.beside import FailedBesideError
 from smartedit.miniature.fit.chain import BusyFolderError, fit_miniature
 from smartedit.miniature.fit.denoiser import EditLatents, averaged_denoiser, fit_denoiser_on
+from smartedit.miniature.fit.language import Talk, fit_talk
 from smartedit.miniature.fit.pairs import (
     batches,
     draw_pairs,
@@ -37,12 +41,16 @@ from smartedit.miniature.fit.pairs import (
     thinned,
     turned,
 )
+from smartedit.miniature.fit.picture_alignment import fit_picture_alignment
 from smartedit.miniature.fit.recipe import PRESET, Recipe, in_bf16, keep_recipe, scaled
 from smartedit.miniature.fit.schedule import Journal, NotFiniteError, Plan, is_finished, save_finished
-from smartedit.miniature.fit.texts import captions, knowledge, orders, said_back, sample_texts, with_clue
+from smartedit.miniature.fit.texts import Exchange, captions, knowledge, orders, said_back, sample_texts, with_clue
 from smartedit.miniature.kinds import KINDS
 from smartedit.miniature.knowledge import clues, is_held_out
 from smartedit.miniature.stock import Stock
+from smartedit.model.mllm import ImageTextMllm
+from smartedit.model.prompts import OUR_PROMPTS, read_prompts
+from smartedit.model.tokenizer import load_tokenizer, read_layout
 from smartedit.seeding import numpy_generator
 
 
@@ -206,15 +214,82 @@ def test_bfloat16_rounds_the_passes_and_nothing_else(made: tuple[Path, Path, dic
     work, _, _ = made
     config, start = load_model_config(PRESET), work / "denoiser-on"
     rows = first_rows(work, config)
-    trained = [
-        fit_denoiser_on(rows, config, 1.0, replace(plan(1), bf16=half), tmp_path / str(half), start=start, until=1)
-        for half in (False, True)
-    ]
-    plain, half = (list(model.unet.parameters()) for model in trained)
-    assert all(parameter.dtype == torch.float32 for parameter in half)
-    assert any(not torch.equal(one, other) for one, other in zip(plain, half, strict=True))
-    losses = [json.loads((tmp_path / name / "metrics.jsonl").read_text())["loss"] for name in ("False", "True")]
-    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)
+    plain, half = (
+        fit_denoiser_on(rows, config, 1.0, replace(plan(1), bf16=bf16), tmp_path / str(bf16), start=start, until=1)
+        for bf16 in (False, True)
+    )
+    assert_rounded(plain.unet, half.unet)
+    assert_nearly(*losses(tmp_path / "False"), *losses(tmp_path / "True"))
+
+
+def test_the_autoencoder_is_trained_and_used_in_bfloat16(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, size=(16, 16, 16, 3), dtype=np.uint8)
+    config = load_model_config(PRESET).vae
+    found = []
+    for bf16 in (False, True):
+        whole, sharp, once = tmp_path / f"{bf16}", tmp_path / f"{bf16}-sharp", replace(plan(1), bf16=bf16)
+        fit_autoencoder(pictures, config, once, whole)
+        vae = sharpen_decoder(pictures, whole, once, sharp)
+        found.append((vae, losses(whole)[0], losses(sharp)[0]))
+    (plain, *lines), (half, *half_lines) = found
+    assert_rounded(plain, half)
+    for one, other in zip(lines, half_lines, strict=True):
+        assert_nearly(one, other)
+    exact, rounded = (moments(half, pictures[:2], bf16=bf16) for bf16 in (False, True))
+    assert rounded.dtype == torch.float32
+    assert 0 < float((rounded - exact).std()) < 0.05 * float(exact.std())
+
+
+def test_language_is_trained_in_bfloat16(made: tuple[Path, Path, dict[str, int]], tmp_path: Path) -> None:
+    work, _, _ = made
+    tokenizer, models = load_tokenizer(work / "llama_tokenizer"), []
+    config = load_model_config(PRESET).mllm
+    layout = read_layout(tokenizer, config.num_img_tokens)
+    talk = Talk(tokenizer=tokenizer, layout=layout, prompts=OUR_PROMPTS, num_patches=64)
+    rows = talk.sequences([Exchange(question="Which animal barks?", answer="A dog.")], with_picture=False)
+    for bf16 in (False, True):
+        model = ImageTextMllm.from_pretrained(work / "language")
+        fit_talk(model, lambda step: (rows, None), layout, replace(plan(1), bf16=bf16), tmp_path / str(bf16))
+        models.append(model)
+    assert_rounded(*models)
+    assert_nearly(*losses(tmp_path / "False"), *losses(tmp_path / "True"))
+
+
+def test_the_alignment_behind_pictures_runs_in_bfloat16(
+    made: tuple[Path, Path, dict[str, int]], tmp_path: Path
+) -> None:
+    work, _, _ = made
+    pairs = draw_pairs(work / "pairs", scenes=RECIPE.pair_scenes, size=64, seed=RECIPE.seed)
+    text_encoder, words = CLIPTextModel.from_pretrained(work / "text_encoder"), load_tokenizer(work / "text_encoder")
+    prompts, qformers = read_prompts(load_model_config(PRESET).prompts or ""), list[nn.Module]()
+    for bf16 in (False, True):
+        pipeline = load_pipeline(work / "joint" / "model", LoadSettings(device="cpu", precision=Precision.FLOAT32))
+        fit_picture_alignment(
+            pipeline, text_encoder, words, prompts, pairs, replace(plan(1), bf16=bf16), tmp_path / str(bf16)
+        )
+        qformers.append(pipeline.qformer)
+    assert_rounded(*qformers)
+    assert_nearly(*losses(tmp_path / "False"), *losses(tmp_path / "True"))
+
+
+def losses(folder: Path) -> list[dict[str, float]]:
+    """The lines of a training's journal."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_nearly(plain: dict[str, float], half: dict[str, float]) -> None:
+    """Two lines tell of the same step; all losses are near each other, and some differ."""
+    names = plain.keys() - {"step", "steps", "seconds"}
+    assert names and [plain[name] for name in names] != [half[name] for name in names]
+    for name in names:
+        assert half[name] == pytest.approx(plain[name], rel=0.02)
+
+
+def assert_rounded(plain: nn.Module, half: nn.Module) -> None:
+    """Both have float32 weights that differ."""
+    pairs = list(zip(plain.parameters(), half.parameters(), strict=True))
+    assert all(other.dtype == torch.float32 for _, other in pairs)
+    assert any(not torch.equal(one, other) for one, other in pairs)
 
 
 def test_pairs_hold_no_clue_and_no_held_out_combination() -> None:
@@ -402,9 +477,11 @@ def test_a_scaled_recipe_takes_less_of_everything_but_the_synthetic_set() -> Non
 
 def test_bfloat16_is_part_of_the_recipe(tmp_path: Path) -> None:
     half = in_bf16(scaled(Recipe(), 0.5))
-    assert half == replace(scaled(Recipe(), 0.5), denoiser_last=half.denoiser_last) and half.denoiser_last.bf16
+    assert half.denoiser == replace(scaled(Recipe(), 0.5).denoiser, bf16=True)
+    assert half.language == tuple(replace(plan, bf16=True) for plan in scaled(Recipe(), 0.5).language)
+    assert half.clip == scaled(Recipe(), 0.5).clip
     keep_recipe(half, tmp_path)
-    with pytest.raises(ValueError, match="with other values of denoiser_last;"):
+    with pytest.raises(ValueError, match=r"with other values of autoencoder, .*denoiser_last, .*;"):
         keep_recipe(scaled(Recipe(), 0.5), tmp_path)
 
 
