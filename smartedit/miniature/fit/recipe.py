@@ -119,6 +119,7 @@ _IN_BF16 = (
     "denoiser_last",
     "picture_alignment",
 )
+"""What `in_bf16` changes: the rest is short, or trained by the product's own loop with its own precision."""
 
 
 def scaled(recipe: Recipe, amount: float) -> Recipe:
