@@ -3,10 +3,12 @@
     python benchmarks/fit_speed.py [--threads 1] [--steps 12] [--batch-size 80]
 
 Random weights and rows at the miniature's sizes, all in one process: the denoiser's matrices by both iterations, and
-steps of its last training in float32 and under bfloat16 autocast with torch's own attention and with its formula.
+steps of its last training in float32 and under bfloat16 autocast with torch's own attention and with its formula; then
+steps of the autoencoder and its encoder alone.
 """
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +23,8 @@ import torch
 from torch import Tensor
 
 from smartedit.config.model import ModelConfig, load_model_config
-from smartedit.miniature.fit import denoiser
+from smartedit.miniature.fit import denoiser, precision
+from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments
 from smartedit.miniature.fit.denoiser import EditLatents, TextToEdit, fit_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.muon import ITERATION, ITERATIONS, orthogonal
 from smartedit.miniature.fit.schedule import Plan
@@ -58,10 +61,23 @@ def seconds_a_step(
         times.append(time.perf_counter())
         return step_loss(*arguments)
 
-    chosen = patch.object(denoiser, "sdpa_kernel", attention) if attention else nullcontext()
+    chosen = patch.object(precision, "sdpa_kernel", attention) if attention else nullcontext()
     with tempfile.TemporaryDirectory() as folder, patch.object(denoiser, "_step_loss", timed), chosen:
         fit_denoiser_on(rows, config, 1.0, plan, Path(folder), start=start, until=plan.steps)
     return (times[-1] - times[1]) / (len(times) - 2)
+
+
+def autoencoder_seconds(config: ModelConfig, plan: Plan) -> tuple[float, float]:
+    """Seconds of a step between the second and the last, and of a picture that is encoded."""
+    side = config.sampling.image_size
+    pictures = np.random.default_rng(0).integers(0, 256, size=(512, side, side, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        vae = fit_autoencoder(pictures, config.vae, plan, Path(folder))
+        lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    begun = time.perf_counter()
+    moments(vae, pictures, bf16=plan.bf16)
+    return (seconds[-1] - seconds[1]) / (len(seconds) - 2), (time.perf_counter() - begun) / len(pictures)
 
 
 def main() -> None:
@@ -99,6 +115,12 @@ def main() -> None:
         }
     for name, seconds in ways.items():
         print(f"step of {plan.batch_size} rows, {asked.threads} threads, {name}: {seconds:.3f} s")
+    short = Plan(steps=asked.steps, batch_size=12, learning_rate=2e-3, save_every=10**6, log_every=1)
+    for name, chosen in {"float32": short, "bfloat16 (--bf16)": replace(short, bf16=True)}.items():
+        step, picture = autoencoder_seconds(config, chosen)
+        print(
+            f"autoencoder, {name}: step of {chosen.batch_size} {step:.3f} s, encoder {1000 * picture:.2f} ms a picture"
+        )
 
 
 if __name__ == "__main__":

@@ -13,16 +13,8 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from smartedit.config.model import VaeConfig
 from smartedit.miniature.fit.pairs import batches
-from smartedit.miniature.fit.schedule import (
-    Journal,
-    Plan,
-    cosine,
-    is_finished,
-    precision,
-    resume,
-    save_finished,
-    save_state,
-)
+from smartedit.miniature.fit.precision import precision
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, is_finished, resume, save_finished, save_state
 from smartedit.model.build import build_vae
 
 KL_WEIGHT = 1e-5
@@ -68,8 +60,7 @@ def fit_autoencoder(
         pixels = signed(pictures[np.sort(rows)])
         with precision(bf16=plan.bf16):
             posterior = vae.encode(pixels).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(plan.seed * 10**6 + step))
-        with precision(bf16=plan.bf16):
+            noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(plan.seed * 10**6 + step))
             decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
         error, edges = mse_loss(decoded, pixels), _edge_loss(decoded, pixels)
         loss = error + L1_WEIGHT * l1_loss(decoded, pixels) + EDGE_WEIGHT * edges + KL_WEIGHT * posterior.kl().mean()

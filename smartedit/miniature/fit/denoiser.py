@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from smartedit.config.model import ModelConfig
 from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import batches
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, precision, read_state, save_state
+from smartedit.miniature.fit.precision import precision
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, read_state, save_state
 from smartedit.model.build import build_text_encoder, build_training_scheduler, build_unet
 from smartedit.model.text import empty_text_ids
 from smartedit.training.losses import (

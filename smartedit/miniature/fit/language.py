@@ -15,16 +15,8 @@ from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.looks import Looks
 from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import SPACE, Pairs
-from smartedit.miniature.fit.schedule import (
-    Journal,
-    Plan,
-    cosine,
-    is_finished,
-    precision,
-    resume,
-    save_finished,
-    save_state,
-)
+from smartedit.miniature.fit.precision import precision
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, is_finished, resume, save_finished, save_state
 from smartedit.miniature.fit.texts import Exchange, described, echoed, knowledge, said_back
 from smartedit.miniature.stock import Stock
 from smartedit.model.build import build_mllm

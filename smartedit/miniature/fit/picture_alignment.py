@@ -18,7 +18,8 @@ from torch import nn
 from smartedit.miniature.fit.clip import normalized
 from smartedit.miniature.fit.muon import MuonWithAdamW
 from smartedit.miniature.fit.pairs import SPACE, Pairs, batches
-from smartedit.miniature.fit.schedule import Journal, Plan, cosine, precision, resume, save_state
+from smartedit.miniature.fit.precision import precision
+from smartedit.miniature.fit.schedule import Journal, Plan, cosine, resume, save_state
 from smartedit.miniature.fit.texts import with_clue
 from smartedit.miniature.fit.tokenizers import clip_ids
 from smartedit.model.prompts import Prompts, encode_edit

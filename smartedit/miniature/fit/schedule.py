@@ -5,15 +5,12 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from smartedit.training.saving import full_disk_in_plain
 
@@ -59,19 +56,6 @@ def cosine(step: int, plan: Plan) -> float:
         return plan.learning_rate * (step + 1) / plan.warmup
     progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
     return plan.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
-
-
-@contextmanager
-def precision(*, bf16: bool) -> Iterator[None]:
-    """Plain, or bfloat16 autocast: half a step's time on CPUs that multiply matrices of it (AMX), more on others.
-
-    The backward pass of torch's own attention takes 17 times as long in bfloat16 there as in float32.
-    """
-    if not bf16:
-        yield
-        return
-    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 class Journal:
