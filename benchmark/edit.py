@@ -86,7 +86,8 @@ def edit_run(
 
     Raises:
         MethodError: A method cannot be built.
-        RunError: Another process is at the same part of this run, or has given the label other settings.
+        BusyError: Another process is at the same part of this run.
+        RunError: Another process has given the label other settings.
     """
     shard = shard or Shard()
     records: list[EditRecord] = []
@@ -134,10 +135,7 @@ def _part_path(run: Run, label: str, shard: Shard) -> Path:
 def _lock(path: Path) -> AbstractContextManager[None]:
     """Hold a file so that no second process works on the same part."""
     return sole_holder(
-        path,
-        RunError(
-            f"{path.parent}: another process is editing in this run, at the same method; wait, or use another --run"
-        ),
+        path, f"{path.parent}: another process is editing in this run, at the same method; wait, or use another --run"
     )
 
 

@@ -131,10 +131,11 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
         device: A torch device.
 
     Returns:
-        The network; its linear heads ship with the `lpips` package.
+        The network; its linear heads ship with the `lpips` package. A user's file is read here already: what is wrong
+        with it is to be known before pictures are edited for hours.
 
     Raises:
-        NetworkError: The weights are not there.
+        NetworkError: The weights are not there, or a user's file cannot be loaded.
     """
     folder = shipped(name)
     path = Path(name).expanduser() if folder is None else folder / SHIPPED_BACKBONE
@@ -145,7 +146,15 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
             f"LPIPS backbone {name}: {missing_file(path)}; give a .safetensors or .pth file with torchvision's "
             f"SqueezeNet 1.1 weights, or {TORCHVISION_BACKBONE}"
         )
-    return Located(name=name, sha256=file_sha256(path), load=partial(_load_lpips, path, device))
+    load = partial(_load_lpips, path, device)
+    if folder is None and name != TORCHVISION_BACKBONE:
+        loaded = load()
+        load = partial(_itself, loaded)
+    return Located(name=name, sha256=file_sha256(path), load=load)
+
+
+def _itself(network: Network) -> Network:
+    return network
 
 
 def _torchvision_backbone() -> Path:

@@ -15,7 +15,7 @@ from benchmark.networks import Networks, Unavailable
 from benchmark.protocols import Protocol
 from benchmark.runs import Run, RunError
 from reason_edit.checking import dataset_fingerprint
-from reason_edit.files import sole_holder, sweep_unfinished
+from reason_edit.files import BusyError, sole_holder, sweep_unfinished
 from reason_edit.schema import EditSample
 
 PACKAGES = (
@@ -162,9 +162,9 @@ def _is_edited_now(run: Run, label: str) -> bool:
     for path in run.folder.glob(".edit-*.lock"):
         if re.fullmatch(rf"\.edit-{re.escape(label)}-\d+-of-\d+\.lock", path.name):
             try:
-                with sole_holder(path, BlockingIOError()):
+                with sole_holder(path, ""):
                     pass
-            except BlockingIOError:
+            except BusyError:
                 return True
     return False
 

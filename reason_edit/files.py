@@ -57,19 +57,26 @@ def _named(error: OSError, path: Path) -> OSError:
     return OSError(error.errno, text, str(path))
 
 
+class BusyError(ValueError):
+    """Another process is at work on the same files."""
+
+
 @contextmanager
-def sole_holder(path: Path, busy: Exception) -> Iterator[None]:
+def sole_holder(path: Path, busy: str) -> Iterator[None]:
     """Hold a lock file; the kernel lets go of it at any kind of end.
 
     Args:
         path: The lock file; its folder must exist.
-        busy: Raised where another process holds it.
+        busy: What to say where another process holds it.
+
+    Raises:
+        BusyError: Another process holds it.
     """
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise busy from error
+            raise BusyError(busy) from error
         yield
 
 

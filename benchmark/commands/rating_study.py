@@ -1,5 +1,6 @@
 """From run folders to a study: what is rated, what is planted, and whether the pictures are still the same."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def open_study(
 ) -> OpenedStudy:
     """Go on with a study, or begin it where there is none, and invite raters.
 
-    What a study consists of is fixed when it begins; of the arguments only `names` counts afterwards.
+    What a study consists of is fixed when it begins: afterwards raters can be invited, and nothing else may differ.
 
     Args:
         folders: The run folders.
@@ -147,7 +148,8 @@ def open_study(
         The study.
 
     Raises:
-        RatingError: The pictures differ from those that the study began with, or the arguments contradict one another.
+        RatingError: The pictures or the arguments differ from those that the study began with, or the arguments
+            contradict one another.
         RunError: A folder is no run.
     """
     runs = [Run(f) for f in folders]
@@ -157,6 +159,16 @@ def open_study(
     store = Store.open(location) if _has_study(location) else None
     if store is not None:
         known = store.items()
+        _need_same_study(
+            location,
+            known,
+            store.panel(),
+            methods=methods,
+            per_item=per_item,
+            copies=copies,
+            targets=targets,
+            seed=seed,
+        )
         items = _known_items(known, runs)
         found = item_keys(items) if items else []
         if changes := describe_changes(known, found):
@@ -198,6 +210,36 @@ def _has_study(location: str) -> bool:
     if "://" not in location and not Path(location).is_file():
         return False
     return Store(open_engine(location)).exists()
+
+
+def _need_same_study(
+    location: str,
+    known: Sequence[ItemKey],
+    panel: Panel,
+    *,
+    methods: Sequence[str] | None,
+    per_item: int | None,
+    copies: int,
+    targets: int,
+    seed: int,
+) -> None:
+    """Refuse what was asked for and is not how the study began; what was left out is taken as it began."""
+    planted = Counter(key.method for key in known if key.expected is not None)
+    rated = sorted({key.method for key in known if key.expected is None})
+    asked = {
+        "--method": (sorted(set(methods or ())), rated),
+        "--per-item": (per_item, panel.raters_per_item),
+        "--attention-copies": (copies, planted[COPY]),
+        "--attention-targets": (targets, planted[TARGET]),
+        "--seed": (seed, panel.seed),
+    }
+    for option, (now, then) in asked.items():
+        if now and now != then:
+            now, then = (", ".join(v) if isinstance(v, list) else v for v in (now, then))
+            raise RatingError(
+                f"{location}: began {f'with {option} {then}' if then else f'without {option}'}, not {now}, and a study "
+                f"stays as it began: leave {option} out, or begin another with --study FILE"
+            )
 
 
 def _known_items(known: Sequence[ItemKey], runs: Sequence[Run]) -> list[StudyItem]:

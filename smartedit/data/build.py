@@ -148,8 +148,9 @@ def _build(
 def _only_build_in(out: Path) -> AbstractContextManager[None]:
     """Keep a second build out of a folder."""
     (out / PARTS).mkdir(parents=True, exist_ok=True)
-    busy = BuildError(f"{out}: another build is writing there; wait for it or choose another folder")
-    return sole_holder(out / PARTS / "lock", busy)
+    return sole_holder(
+        out / PARTS / "lock", f"{out}: another build is writing there; wait for it or choose another folder"
+    )
 
 
 def _manifest_key(prepared: Sequence[Prepared]) -> str:

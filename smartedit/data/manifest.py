@@ -42,7 +42,7 @@ class Manifest:
             data_root: Where the data sets lie now, if they were moved; None for the place stored in the manifest.
 
         Raises:
-            ManifestError: There is no manifest, or it is of another schema version.
+            ManifestError: There is no manifest, it is of another schema version, or its table has lost or gained rows.
         """
         path = Path(path)
         self.path = path / MANIFEST if path.is_dir() else path
@@ -60,6 +60,12 @@ class Manifest:
         self.data_root = (
             Path(data_root) if data_root is not None else self.path.parent / self.metadata["smartedit.root"]
         )
+        rows = pq.read_metadata(self.path).num_rows
+        if rows != len(self):
+            raise ManifestError(
+                f"{self.path}: its metadata counts {len(self)} rows and its table has {rows}, as after another program "
+                "has written it; build the manifest again"
+            )
         self._groups: OrderedDict[int, pa.Table] = OrderedDict()
 
     def value(self, name: str) -> Any:

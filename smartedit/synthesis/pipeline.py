@@ -36,6 +36,7 @@ from smartedit.synthesis.segment import segment
 from smartedit.synthesis.stage import Outcome, Pictures
 from smartedit.synthesis.toolbox import Toolbox, ground_truth, toolbox
 from smartedit.tools.annotations import read_coco
+from smartedit.tools.build import check_tools
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def prepare(pictures: Path, root: Path, config: SynthesisConfig) -> int:
         raise PictureFolderError(f"{pictures}: there is no such folder of pictures")
     annotated = read_coco(config.pictures.annotations) if config.pictures.annotations else None
     read_knowledge(config.proposals.knowledge)
+    check_tools(config)
     folder.claim(RunSettings(pictures=str(pictures.resolve()), config=config, inputs=_digests(config)))
     if not (root / "environment.json").is_file():
         write_text(root / "environment.json", json.dumps(environment(), indent=1) + "\n")

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from smartedit.config.synthesis import GrounderConfig, InpainterConfig, ScorerConfig, SegmenterConfig, WriterConfig
+from smartedit.config.synthesis import (
+    GrounderConfig,
+    InpainterConfig,
+    ScorerConfig,
+    SegmenterConfig,
+    SynthesisConfig,
+    WriterConfig,
+)
 from smartedit.tools.annotations import CocoAnnotations
 from smartedit.tools.exemplar_inpainter import CutOut, ExemplarInpainter
 from smartedit.tools.protocols import (
@@ -26,6 +33,41 @@ if TYPE_CHECKING:
     from smartedit.tools.llm_writer import ClueWriter
 
 
+NO_CUT_OUTS = (
+    "exemplar: no cut-outs; give annotated pictures with whole, uncovered things, or set the replacer's bank to a "
+    "folder <kind>/*.png"
+)
+
+
+def check_tools(config: SynthesisConfig) -> None:
+    """Refuse, before anything is done, tools that can never be built; weights are looked at when they are loaded.
+
+    Args:
+        config: What names the tools.
+
+    Raises:
+        ToolUnavailable: Unknown name, a module that cannot be imported, or no ground truth or cut-outs where a tool
+            works with them.
+    """
+    located = {
+        "grounder": config.grounder,
+        "segmenter": config.segmenter,
+        "scorer.regrounder": config.scorer.regrounder,
+    }
+    tables = {"grounder": _GROUNDERS, "segmenter": _SEGMENTERS, "scorer.regrounder": _GROUNDERS}
+    for part, tool in located.items():
+        if tool is not None:
+            _check_name(part, tool.name, tables[part])
+            if tool.name == "annotations" and config.pictures.annotations is None:
+                _need_truth(None, part)
+    _check_name("replacer", config.replacer.name, _INPAINTERS)
+    _check_name("remover", config.remover.name, _INPAINTERS)
+    if config.replacer.name == "exemplar" and config.replacer.bank is None and config.pictures.annotations is None:
+        raise ToolUnavailable(NO_CUT_OUTS)
+    _check_name("writer", config.writer.name, _WRITERS)
+    _check_clues(config.writer)
+
+
 def build_grounder(config: GrounderConfig, truth: CocoAnnotations | None) -> Grounder:
     """The grounder of a name.
 
@@ -38,8 +80,7 @@ def build_grounder(config: GrounderConfig, truth: CocoAnnotations | None) -> Gro
     """
     if config.name == "annotations":
         return _need_truth(truth, "grounder")
-    builder = _builder(config.name, {"groundingdino": _groundingdino, "grounding-dino-hf": _grounding_dino_hf})
-    grounder: Grounder = builder(config)
+    grounder: Grounder = _builder(config.name, _GROUNDERS)(config)
     return grounder
 
 
@@ -47,7 +88,7 @@ def build_segmenter(config: SegmenterConfig, truth: CocoAnnotations | None) -> S
     """The segmenter of a name; raises as `build_grounder` does."""
     if config.name == "annotations":
         return _need_truth(truth, "segmenter")
-    segmenter: Segmenter = _builder(config.name, {"sam": _sam, "sam-hf": _sam_hf})(config)
+    segmenter: Segmenter = _builder(config.name, _SEGMENTERS)(config)
     return segmenter
 
 
@@ -63,12 +104,9 @@ def build_inpainter(config: InpainterConfig, bank: Mapping[str, Sequence[CutOut]
     """
     if config.name == "exemplar":
         if not bank:
-            raise ToolUnavailable(
-                "exemplar: no cut-outs; give annotated pictures with whole, uncovered things, or set bank to a folder "
-                "<kind>/*.png"
-            )
+            raise ToolUnavailable(NO_CUT_OUTS)
         return ExemplarInpainter(bank, radius=config.radius)
-    inpainter: Inpainter = _builder(config.name, {"opencv": _opencv, "diffusion": _diffusion})(config)
+    inpainter: Inpainter = _builder(config.name, _INPAINTERS)(config)
     return inpainter
 
 
@@ -107,9 +145,7 @@ def build_writer(
         folder = Path(config.cache) if config.cache else cache
         model = build_language_model(config) if language_model is None else language_model()
         return LanguageModelWriter(model, cache=folder, count=config.count, give_up_after=config.give_up_after)
-    writer: InstructionWriter = _builder(config.name, {"template": _none, "endpoint": _none, "transformers": _none})(
-        config
-    )
+    writer: InstructionWriter = _builder(config.name, _WRITERS)(config)
     return writer
 
 
@@ -123,15 +159,19 @@ def build_clue_writer(
     """
     if not config.extra_clues:
         return None
-    if config.name not in ("endpoint", "transformers"):
-        raise ToolUnavailable(
-            f"writer.extra_clues needs a language model, endpoint or transformers, not {config.name!r}"
-        )
+    _check_clues(config)
     from smartedit.tools.llm_writer import ClueWriter
 
     folder = Path(config.cache) if config.cache else cache
     model = build_language_model(config) if language_model is None else language_model()
     return ClueWriter(model, cache=folder, count=config.extra_clues, give_up_after=config.give_up_after)
+
+
+def _check_clues(config: WriterConfig) -> None:
+    if config.extra_clues and config.name not in ("endpoint", "transformers"):
+        raise ToolUnavailable(
+            f"writer.extra_clues needs a language model, endpoint or transformers, not {config.name!r}"
+        )
 
 
 def build_scorer(config: ScorerConfig) -> ImageTextScorer | None:
@@ -159,13 +199,19 @@ def _in_plain_words(part: str, model: str | None, device: str) -> Iterator[None]
         raise ToolUnavailable(f"{part}: {model!r} cannot be loaded on {device!r}: {cause}") from error
 
 
+def _check_name(part: str, name: str, known: Mapping[str, Callable[[Any], Any]]) -> None:
+    try:
+        _builder(name, known)
+    except ToolUnavailable as error:
+        raise ToolUnavailable(f"{part}: {error}") from error
+
+
 def _builder(name: str, known: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
     if name in known:
         return known[name]
     if ":" in name:
         return _from_outside(name)
-    names = ", ".join(sorted({"annotations", "exemplar", *known}))
-    raise ToolUnavailable(f"no tool {name!r}; known are {names}, or write package.module:factory")
+    raise ToolUnavailable(f"no tool {name!r}; known are {', '.join(sorted(known))}, or write package.module:factory")
 
 
 def _from_outside(name: str) -> Callable[[Any], Any]:
@@ -185,7 +231,8 @@ def _need_truth(truth: CocoAnnotations | None, what: str) -> CocoAnnotations:
     return truth
 
 
-def _none(config: WriterConfig) -> InstructionWriter:
+def _elsewhere(config: Any) -> Any:
+    """Stands for a tool that its `build_` function makes, of more than its configuration."""
     raise AssertionError(config.name)
 
 
@@ -228,3 +275,14 @@ def _diffusion(config: InpainterConfig) -> Inpainter:
 
     with _in_plain_words("inpainter", config.model, config.device):
         return DiffusionInpainter.load(config)
+
+
+_Builders = dict[str, Callable[[Any], Any]]
+_GROUNDERS: _Builders = {
+    "annotations": _elsewhere,
+    "groundingdino": _groundingdino,
+    "grounding-dino-hf": _grounding_dino_hf,
+}
+_SEGMENTERS: _Builders = {"annotations": _elsewhere, "sam": _sam, "sam-hf": _sam_hf}
+_INPAINTERS: _Builders = {"exemplar": _elsewhere, "opencv": _opencv, "diffusion": _diffusion}
+_WRITERS: _Builders = {"template": _elsewhere, "endpoint": _elsewhere, "transformers": _elsewhere}

@@ -48,10 +48,6 @@ _END = 2**20
 """Bytes of each end of a file that its mark reads."""
 
 
-class BusyRunError(ValueError):
-    """Another process trains in the same run."""
-
-
 def train(
     stage: StageName | str,
     *,
@@ -156,8 +152,9 @@ def _at_hand(named: Path | str, what: str) -> Path:
 def _only_training_in(run: Path) -> AbstractContextManager[None]:
     """Keep a second training out of a run."""
     run.mkdir(parents=True, exist_ok=True)
-    busy = BusyRunError(f"{run}: another training is writing there; wait for it or name another --run")
-    return sole_holder(run / ".train.lock", busy)
+    return sole_holder(
+        run / ".train.lock", f"{run}: another training is writing there; wait for it or name another --run"
+    )
 
 
 def _identity(

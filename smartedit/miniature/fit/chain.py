@@ -53,10 +53,6 @@ MORE_EDITS = "../edits/InstructPix2PixCLIPFiltered_HF"
 FULL_MEAN = "full-mean"
 
 
-class BusyFolderError(ValueError):
-    """Two calls are to write one folder."""
-
-
 def fit_miniature(
     work: Path,
     weights: Path,
@@ -81,13 +77,13 @@ def fit_miniature(
 
     Raises:
         ValueError: What lies in the folder was made by another recipe.
-        BusyFolderError: The same call is at work there.
+        BusyError: The same call is at work there.
     """
     recipe, config = recipe or Recipe(), load_model_config(PRESET)
     if work.exists() and not work.is_dir():
         raise ValueError(f"{work}: is a file; name a folder")
     work.mkdir(parents=True, exist_ok=True)
-    busy = BusyFolderError(f"{work}: is being written by another `miniature fit`; wait for it, or name another folder")
+    busy = f"{work}: is being written by another `miniature fit`; wait for it, or name another folder"
     with sole_holder(work / ".fit.lock", busy):
         keep_recipe(recipe, work)
         return _fit(work, weights, recipe, config, processes, on_part)

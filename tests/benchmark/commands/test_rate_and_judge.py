@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -216,6 +218,26 @@ def test_attention_targets_are_planted_and_not_rated(tmp_path: Path) -> None:
         open_study([run.folder], str(tmp_path / "x.sqlite"), targets=3)
     with pytest.raises(RatingError, match="9 attention copies are more than the 4 samples"):
         open_study([run.folder], str(tmp_path / "y.sqlite"), copies=9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"methods": METHODS[:1]}, f"began with --method {', '.join(sorted(METHODS))}, not {METHODS[0]}, and a study"),
+        ({"per_item": 3}, "began with --per-item 2, not 3"),
+        ({"copies": 2}, "began with --attention-copies 1, not 2"),
+        ({"targets": 1, "target_method": METHODS[0]}, "began without --attention-targets, not 1"),
+        ({"seed": 5}, "began with --seed 4, not 5"),
+    ],
+)
+def test_a_study_stays_as_it_began(tmp_path: Path, asked: dict[str, Any], message: str) -> None:
+    run = write_run(tmp_path / "run", samples=2)
+    began: dict[str, Any] = {"per_item": 2, "copies": 1, "seed": 4}
+    items = open_study([run.folder], None, names=RATERS, **began).store.items()
+    for same in ({}, began, {"methods": METHODS}):
+        assert open_study([run.folder], None, **same).store.items() == items
+    with pytest.raises(RatingError, match=re.escape(message)):
+        open_study([run.folder], None, **asked)
 
 
 def test_a_panel_rates_each_edit_so_often(tmp_path: Path) -> None:

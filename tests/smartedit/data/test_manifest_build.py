@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reason_edit.files import BusyError
 from reason_edit.tables import read_metadata, read_rows
 from smartedit.config.loading import ConfigError, load_tree
 from smartedit.config.sources import ManifestConfig
@@ -199,7 +200,7 @@ def test_two_builds_in_one_folder_do_not_meet(corpus: Path, tmp_path: Path) -> N
     (tmp_path / ".parts").mkdir()
     with (tmp_path / ".parts/lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(BuildError, match="another build is writing there"):
+        with pytest.raises(BusyError, match="another build is writing there"):
             build(corpus, tmp_path)
     assert len(build(corpus, tmp_path)) == 17
 

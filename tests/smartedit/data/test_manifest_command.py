@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from reason_edit.tables import read_metadata
 from smartedit.commands.manifest import app
 
 
@@ -68,6 +69,18 @@ def test_a_damaged_manifest_is_named(out: Path, tmp_path: Path) -> None:
         result = run(*command)
         assert result.exit_code == (2 if command[0] == "diff" else 1)
         assert f"{damaged}: the file is damaged; build the manifest again" in result.stderr
+
+
+def test_a_manifest_that_lacks_rows_is_told(out: Path, tmp_path: Path) -> None:
+    whole = out / "manifest.parquet"
+    table = pq.read_table(whole).replace_schema_metadata(read_metadata(whole))
+    fewer = tmp_path / "fewer.parquet"
+    pq.write_table(table.slice(0, table.num_rows - 2), fewer)
+    for command in (("diff", out, fewer), ("summary", fewer)):
+        result = run(*command)
+        assert result.exit_code == (2 if command[0] == "diff" else 1)
+        counted, found = table.num_rows, table.num_rows - 2
+        assert f"{fewer}: its metadata counts {counted} rows and its table has {found}" in result.stderr
 
 
 @pytest.mark.parametrize(

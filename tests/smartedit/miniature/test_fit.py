@@ -17,7 +17,7 @@ from torch import nn
 from transformers import CLIPTextModel
 from typer.testing import CliRunner
 
-from reason_edit.files import sole_holder
+from reason_edit.files import BusyError, sole_holder
 from reason_edit.schema import Category
 from smartedit.commands.miniature import app
 from smartedit.config.model import ModelConfig, load_model_config
@@ -28,7 +28,7 @@ from smartedit.miniature.benchmark_set import benchmark_cases
 from smartedit.miniature.drawing import draw
 from smartedit.miniature.fit.autoencoder import fit_autoencoder, moments, sharpen_decoder
 from smartedit.miniature.fit.beside import FailedBesideError
-from smartedit.miniature.fit.chain import BusyFolderError, fit_miniature
+from smartedit.miniature.fit.chain import fit_miniature
 from smartedit.miniature.fit.denoiser import EditLatents, averaged_denoiser, fit_denoiser_on
 from smartedit.miniature.fit.language import Talk, fit_talk
 from smartedit.miniature.fit.pairs import (
@@ -502,7 +502,7 @@ def test_another_recipe_is_not_mixed_into_finished_parts(tmp_path: Path) -> None
 
 
 def test_a_second_call_keeps_out_while_one_is_at_work(tmp_path: Path) -> None:
-    with sole_holder(tmp_path / ".fit.lock", RuntimeError()), pytest.raises(BusyFolderError, match="another"):
+    with sole_holder(tmp_path / ".fit.lock", ""), pytest.raises(BusyError, match="another"):
         fit_miniature(tmp_path, tmp_path / "weights", RECIPE)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="is a file; name a folder"):

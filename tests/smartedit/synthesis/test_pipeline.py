@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from smartedit.config.synthesis import GrounderConfig
 from smartedit.folders import OtherContentError
 from smartedit.synthesis.finish import choose
 from smartedit.synthesis.intake import PictureFolderError
@@ -19,7 +22,7 @@ from smartedit.synthesis.records import Candidate, EditedPair, Grounding, Instru
 from smartedit.synthesis.run_folder import STAGES, RunFolder, RunFolderError
 from smartedit.synthesis.stage import read_mask, read_rgb
 from smartedit.tools.annotations import AnnotationError
-from smartedit.tools.protocols import Operation
+from smartedit.tools.protocols import Operation, ToolUnavailable
 from tests.smartedit.synthesis.conftest import DrawnSet, run_all
 
 
@@ -160,6 +163,36 @@ def test_a_slip_of_the_pen_does_not_claim_the_folder(drawn_set: DrawnSet, tmp_pa
     with pytest.raises(AnnotationError):
         prepare(drawn_set.pictures, tmp_path / "run", missing)
     assert prepare(drawn_set.pictures, tmp_path / "run", drawn_set.config()) > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"grounder": {"name": "groundingdimo"}},
+            "grounder: no tool 'groundingdimo'; known are annotations, grounding",
+        ),
+        ({"scorer": {"regrounder": GrounderConfig(name="magic")}}, "scorer.regrounder: no tool 'magic'"),
+        ({"segmenter": {"name": "sam2"}}, "segmenter: no tool 'sam2'; known are annotations, sam, sam-hf, or write"),
+        ({"replacer": {"name": "flux"}}, "replacer: no tool 'flux'; known are diffusion, exemplar, opencv"),
+        ({"remover": {"name": "nowhere.module:make"}}, "remover: tool 'nowhere.module:make': No module named"),
+        ({"writer": {"name": "gpt"}}, "writer: no tool 'gpt'; known are endpoint, template, transformers"),
+        ({"writer": {"extra_clues": 2}}, "writer.extra_clues needs a language model"),
+        ({"pictures": {"annotations": None}}, "grounder 'annotations' needs pictures.annotations"),
+        (
+            {"pictures": {"annotations": None}, "grounder": {"name": "groundingdino"}, "segmenter": {"name": "sam"}},
+            "bank",
+        ),
+    ],
+)
+def test_tools_that_can_never_be_built_do_not_claim_it_either(
+    drawn_set: DrawnSet, tmp_path: Path, changes: dict[str, dict[str, Any]], message: str
+) -> None:
+    config = drawn_set.config()
+    wrong = replace(config, **{part: replace(getattr(config, part), **values) for part, values in changes.items()})
+    with pytest.raises(ToolUnavailable, match=re.escape(message)):
+        prepare(drawn_set.pictures, tmp_path / "run", wrong)
+    assert not (tmp_path / "run").exists()
 
 
 def test_local_models_are_named_for_workers_elsewhere(

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from reason_edit.files import BusyError
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.checkpoints import CheckpointError
 from smartedit.training.journal import UnreadableRowsError
 from smartedit.training.loop import DivergedError
 from smartedit.training.stages import StageError
-from smartedit.training.train import BusyRunError
 from tests.smartedit.training.conftest import metrics, write_manifest
 from tests.smartedit.training.tiny_stages import TinyStages
 
@@ -141,7 +141,7 @@ def test_two_trainings_do_not_write_one_run(run_stage: TinyStages, tmp_path: Pat
     tmp_path.joinpath(".train.lock").touch()
     with tmp_path.joinpath(".train.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(BusyRunError, match="another training is writing there"):
+        with pytest.raises(BusyError, match="another training is writing there"):
             run_stage("joint", tmp_path)
     run_stage("joint", tmp_path, "training.steps=2")
 
