@@ -110,21 +110,30 @@ def merge_edits(run: Run, samples: Sequence[EditSample]) -> list[EditRecord]:
         samples: All samples, for the order.
 
     Returns:
-        All records, ordered by method and sample; where two parts hold one sample, the one with a picture counts.
+        All records, ordered by method and sample; where parts of several shard counts hold one sample, the one counts
+        that tells of the picture that is there.
     """
     order = {s.sample_id: place for place, s in enumerate(samples)}
     labels = list(run.settings().get("methods", {}))
-    best: dict[tuple[str, str], EditRecord] = {}
+    found: dict[tuple[str, str], list[EditRecord]] = {}
     for path in sorted((run.folder / "edits").glob("*.parquet")):
         for record in read_rows(path, EditRecord):
             if record.image is not None and not (run.folder / record.image).is_file():
                 continue  # of pictures that were taken away since
-            key = (record.method, record.sample_id)
-            if key not in best or (best[key].error is not None and record.error is None):
-                best[key] = record
-    records = sorted(best.values(), key=lambda r: (labels.index(r.method), order.get(r.sample_id, -1)))
+            found.setdefault((record.method, record.sample_id), []).append(record)
+    standing = [_standing(run, records) for records in found.values()]
+    records = sorted(standing, key=lambda r: (labels.index(r.method), order.get(r.sample_id, -1)))
     write_rows(run.edits_path, records, EditRecord)
     return records
+
+
+def _standing(run: Run, records: Sequence[EditRecord]) -> EditRecord:
+    """Of the records of one sample, the one that tells of the picture that is there; else the first one."""
+    told = [record for record in records if record.image is not None] or records
+    if len({record.image_sha256 for record in told}) > 1:
+        sha256 = file_sha256(run.folder / str(told[0].image))
+        told = [record for record in told if record.image_sha256 == sha256] or told
+    return told[0]
 
 
 def _part_path(run: Run, label: str, shard: Shard) -> Path:
@@ -201,13 +210,14 @@ def _edit_batch(
     records = []
     for sample, seed, result in zip(batch, seeds, results, strict=True):
         path = run.image_path(method.label, sample.sample_id)
-        if isinstance(result, EditResult):
-            _write_png(path, result)
+        made = _png(result) if isinstance(result, EditResult) else result
+        if isinstance(made, bytes):
+            write_bytes(path, made)
             records.append(_record(run, method.label, sample, seed))
         else:
             path.unlink(missing_ok=True)
-            logger.warning("%s: %s: %s", method.label, sample.sample_id, result)
-            records.append(_failure(method.label, sample, seed, result))
+            logger.warning("%s: %s: %s", method.label, sample.sample_id, made)
+            records.append(_failure(method.label, sample, seed, made))
     return records
 
 
@@ -237,16 +247,24 @@ def _privileged(built: Privileged, sample: EditSample) -> EditResult | str:
         return str(error)
 
 
-def _write_png(path: Path, result: EditResult) -> None:
-    """The picture as RGB PNG without metadata; what the model said goes along as text, so that a resumed run has it."""
-    notes = PngImagePlugin.PngInfo()
-    if result.response is not None:
-        notes.add_itxt("response", result.response)
-    image = to_rgb(result.image)
-    image.info.clear()
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=notes)
-    write_bytes(path, buffer.getvalue())
+def _png(result: EditResult) -> bytes | str:
+    """The picture as RGB PNG without metadata, or why there is none; whatever is wrong with it is its sample's.
+
+    What the model said goes along as text, so that a resumed run has it.
+    """
+    if not isinstance(result.response, str | None):
+        return f"the editor returned a response of type {type(result.response).__name__}; it must be a text or None"
+    try:
+        notes = PngImagePlugin.PngInfo()
+        if result.response is not None:
+            notes.add_itxt("response", result.response)
+        image = to_rgb(result.image)  # here a picture is decoded that an editor only opened
+        image.info.clear()
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG", pnginfo=notes)
+    except Exception as error:  # noqa: BLE001
+        return f"the editor's result cannot be written as PNG: {type(error).__name__}: {error}"
+    return buffer.getvalue()
 
 
 def _record(run: Run, label: str, sample: EditSample, seed: int) -> EditRecord:

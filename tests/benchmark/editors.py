@@ -1,10 +1,11 @@
 """Editors from outside, as a user would write them."""
 
+import io
 import os
 import signal
 from collections.abc import Sequence
 
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from smartedit.editing import EditRequest, EditResult
 
@@ -28,6 +29,24 @@ class Inverter:
 
 def inverter(fail_on: str = "", count: str = "same") -> Inverter:
     return Inverter(fail_on, count)
+
+
+class Odd:
+    """Returns for the first four what no run can keep."""
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult]:
+        results = [EditResult(image=r.image) for r in requests]
+        buffer = io.BytesIO()
+        requests[0].image.resize((64, 64)).save(buffer, format="JPEG")
+        results[0] = EditResult(image=Image.open(io.BytesIO(buffer.getvalue()[:-200])))
+        results[1] = EditResult(image=Image.new("RGB", (0, 0)))
+        results[2] = EditResult(image=requests[2].image, response={"text": "done"})  # type: ignore[arg-type]
+        results[3] = EditResult(image=requests[3].image, response="\ud800")
+        return results
+
+
+def odd() -> Odd:
+    return Odd()
 
 
 def raises() -> Inverter:

@@ -19,7 +19,7 @@ from benchmark.cli import app
 from benchmark.edit import edit_run
 from benchmark.methods.registry import MethodWords, resolve_methods
 from benchmark.runs import Run, RunError
-from reason_edit.files import sole_holder
+from reason_edit.files import file_sha256, sole_holder
 from reason_edit.schema import Category
 from tests.reason_edit.folders import draw, draw_mask, write_folder
 
@@ -106,6 +106,29 @@ def test_failed_samples_are_rows_and_end_non_zero(folder: Path, tmp_path: Path) 
     assert len(values) == 8 and np.isnan(values["left_right/002"]) and np.isfinite(values["left_right/001"])
     assert any("cannot do 002" in u.reason for u in run.unscored())
     assert "5/6" in done.stdout and "1/2" in done.stdout
+
+
+def test_results_that_cannot_be_kept_are_their_samples_failures(folder: Path, tmp_path: Path) -> None:
+    options = ("--dataset", folder, "--method", "odd=tests.benchmark.editors:odd", "--run", tmp_path / "run")
+    done = bench("edit", *options, "--batch-size", "8", check=False)
+    assert done.returncode == 1 and "4 edits failed" in done.stderr
+    errors = [record.error or "" for record in Run(tmp_path / "run").edits()]
+    for error, words in zip(
+        errors, ("image file is truncated", "empty image", "dict; it must", "Unicode"), strict=False
+    ):
+        assert words in error
+    assert errors[4:] == [""] * 4
+
+
+def test_the_record_of_the_picture_that_is_there_counts_whatever_the_shards(folder: Path, tmp_path: Path) -> None:
+    run, options = Run(tmp_path / "run"), ("--dataset", folder, "--method", f"mine={EDITOR}", "--run", tmp_path / "run")
+    for shard in ("1/2", "2/2"):
+        bench("edit", *options, "--shard", shard)
+    picture = run.image_path("mine", "color/001")
+    Image.new("RGB", (32, 32)).save(picture)  # as a batch that is made anew may come out otherwise
+    bench("edit", *options)
+    assert {r.sample_id: r.image_sha256 for r in run.edits()}["color/001"] == file_sha256(picture)
+    bench("score", run.folder, "--protocol", "strict-v1")
 
 
 @pytest.mark.parametrize("step", [1, 3])
