@@ -1,11 +1,15 @@
 """Several runs on one data set as one set of methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmark.judges.judging import METRIC_PREFIX, judge_identity
 from benchmark.records import Score
 from benchmark.runs import Run, RunError
 from reason_edit.schema import EditSample
+
+NETWORKS = {"clip_score": "clip", "background_lpips": "lpips"}
+"""The network of the protocol that a metric rests on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,10 +19,12 @@ class JoinedRuns:
     Attributes:
         samples: The samples, which all runs share.
         scores: All scores; a method whose label several runs use is called `RUN/METHOD`.
+        measured_by: By protocol and metric, for each run folder that has such scores the network or judge behind them.
     """
 
     samples: tuple[EditSample, ...]
     scores: tuple[Score, ...]
+    measured_by: Mapping[tuple[str, str], Mapping[str, str]]
 
     def protocol(self, metric: str, name: str | None = None) -> str:
         """The protocol to compare a metric under.
@@ -28,18 +34,25 @@ class JoinedRuns:
             name: The protocol asked for; None takes the only one that has scores of the metric.
 
         Raises:
-            RunError: There are no such scores, or several protocols have some and none was asked for.
+            RunError: There are no such scores, several protocols have some and none was asked for, or the runs' scores
+                rest on different networks or judges.
         """
         found = sorted({score.protocol for score in self.scores if score.metric == metric})
         if not found:
             metrics = sorted({score.metric for score in self.scores})
             raise RunError(f"no {metric} scores; there are scores of {', '.join(metrics)}")
         if name is None and len(found) == 1:
-            return found[0]
+            name = found[0]
         if name is None:
             raise RunError(f"{metric} scores under {', '.join(found)}; choose one with --protocol")
         if name not in found:
             raise RunError(f"no {metric} scores under {name}; there are some under {', '.join(found)}")
+        behind = self.measured_by.get((name, metric), {})
+        if len(set(behind.values())) > 1:
+            raise RunError(
+                f"{metric} under {name} is measured by different ones, and only numbers of one compare: "
+                + "; ".join(f"{folder} by {one}" for folder, one in behind.items())
+            )
         return name
 
 
@@ -73,7 +86,23 @@ def join_runs(runs: Sequence[Run]) -> JoinedRuns:
         for run, name in zip(runs, names, strict=True)
         for score in run.scores()
     ]
-    return JoinedRuns(samples=tuple(first.samples()), scores=tuple(scores))
+    return JoinedRuns(samples=tuple(first.samples()), scores=tuple(scores), measured_by=_measured_by(runs))
+
+
+def _measured_by(runs: Sequence[Run]) -> dict[tuple[str, str], dict[str, str]]:
+    """What stands behind each run's numbers, where they rest on more than the protocol's definition."""
+    behind: dict[tuple[str, str], dict[str, str]] = {}
+    for run in runs:
+        protocols = run.settings().get("protocols", {})
+        for protocol, metric in sorted({(s.protocol, s.metric) for s in run.scores()}):
+            if metric.startswith(METRIC_PREFIX):
+                one = judge_identity(run, metric.removeprefix(METRIC_PREFIX))
+            else:
+                network = protocols.get(protocol, {}).get("networks", {}).get(NETWORKS.get(metric), {})
+                one = f"{network['name']} ({network['sha256'][:12]})" if "sha256" in network else None
+            if one is not None:
+                behind.setdefault((protocol, metric), {})[str(run.folder)] = one
+    return behind
 
 
 def _same_data(first: Run, other: Run) -> None:

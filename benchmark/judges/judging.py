@@ -98,6 +98,15 @@ def judges_of(run: Run) -> list[str]:
     return sorted(p.stem for p in (run.folder / "judges").glob("*.parquet"))
 
 
+def judge_identity(run: Run, name: str) -> str | None:
+    """The model behind a judge's name in a run, and its procedure; None where that is not on record."""
+    path = _path(run, name, ".json")
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return f"{told['model']} under {told['protocol']}"
+
+
 def _path(run: Run, name: str, suffix: str) -> Path:
     return run.folder / "judges" / f"{name}{suffix}"
 

@@ -1,5 +1,6 @@
 """A judge without words: CLIP names the edited region among a vocabulary, and the background must have stayed."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class ZeroShotJudge:
 
     Attributes:
         clip: The CLIP.
-        model: Its name and hash.
+        model: Its name and hash; what else its answers follow from is added: the threshold and the vocabulary.
         vocabulary: The labels to choose from.
         lowest_psnr: In dB; the background must be at least so close to the source's.
         protocol: Name and version of this procedure.
@@ -51,7 +52,7 @@ class ZeroShotJudge:
     _features: "torch.Tensor | None" = None
 
     def __post_init__(self) -> None:
-        """Sort the vocabulary.
+        """Sort the vocabulary, and name the judge in full.
 
         Raises:
             JudgeError: There is nothing to choose from.
@@ -62,6 +63,8 @@ class ZeroShotJudge:
                 f"zero-shot needs at least two labels to choose from, not {list(self.vocabulary)}; a choice among one "
                 "is always right. Give more with --vocabulary FILE"
             )
+        labels = hashlib.sha256("\n".join(self.vocabulary).encode()).hexdigest()[:12]
+        self.model = f"{self.model}, {self.lowest_psnr:g} dB, {len(self.vocabulary)} labels {labels}"
 
     def judge(self, cases: Sequence[Case]) -> Iterator[Opinion]:
         """Judge cases one by one; what lacks a label, a mask or a readable picture gets no answer."""

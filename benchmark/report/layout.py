@@ -148,9 +148,10 @@ def _method_row(content: ReportContent, protocol: str, method: MethodInfo, block
 def _scored(
     content: ReportContent, protocol: str, method: MethodInfo, group: Group, columns: Sequence[MetricColumn]
 ) -> int:
-    """How many samples of the group have the block's best covered metric."""
-    found = [content.summaries.get((protocol, method.label, group.name, c.name)) for c in columns]
-    return max((s.scored for s in found if s), default=0)
+    """How many samples of the group's categories have the block's best covered metric."""
+    names = [g.name for g in CATEGORY_GROUPS if g.categories[0] in group.categories]
+    found = [[content.summaries.get((protocol, method.label, name, c.name)) for name in names] for c in columns]
+    return max((sum(s.scored for s in summaries if s) for summaries in found), default=0)
 
 
 def _total(content: ReportContent, group: Group) -> int:
@@ -160,22 +161,23 @@ def _total(content: ReportContent, group: Group) -> int:
 def mark_best(rows: Sequence[tuple[Cell, ...]], blocks: Sequence[Block]) -> list[tuple[Cell, ...]]:
     """Mark the best of each column among rows that score all samples of it with finite values, where there are two."""
     columns: list[MetricColumn | None] = [None]
-    coverage: list[int] = [0]
+    coverage: list[int | None] = [None]
     for block in blocks:
         columns += [*block.columns, *([None] if block.covers else [])]
-        coverage += [0] * len(block.columns)
+        # A cell without neighbours is marked itself where it has fewer samples than its group.
+        coverage += [0 if len(block.columns) > 1 else None] * len(block.columns)
         if block.covers:
             end = len(coverage)
-            coverage = [place or end for place in coverage] + [end]
-            coverage[0] = 0
+            coverage = [end if place == 0 else place for place in coverage] + [None]
     marked = [list(row) for row in rows]
     for index, column in enumerate(columns):
         if column is None or column.higher_is_better is None:
             continue
+        at = coverage[index]
         fit = [
             row
             for row in marked
-            if not row[index].mark and not math.isnan(row[index].value) and _complete(row[coverage[index]])
+            if not row[index].mark and not math.isnan(row[index].value) and (at is None or _complete(row[at]))
         ]
         if len(fit) < 2:
             continue

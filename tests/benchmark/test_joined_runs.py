@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from benchmark.commands.compare import compare
 from benchmark.commands.report import report
 from benchmark.joined_runs import join_runs
+from benchmark.records import Score
 from benchmark.runs import RunError
 from tests.benchmark.report_run import PROTOCOL, write_run
 
@@ -38,6 +40,26 @@ def test_other_samples_or_another_fingerprint_are_refused(tmp_path: Path) -> Non
         join_runs([first, same])
     with pytest.raises(RunError, match="given twice"):
         join_runs([first, first])
+
+
+def test_numbers_of_different_networks_or_judges_do_not_compare(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, per_category=1, methods=("painter",)) for name in ("one", "two")]
+    for run, letter in zip(runs, "ab", strict=True):
+        clip = {"name": "clip", "sha256": letter * 64}
+        run.write_settings({**run.settings(), "protocols": {PROTOCOL: {"networks": {"clip": clip}}}})
+        (run.folder / "judges").mkdir()
+        about = {"name": "vlm", "model": f"m-{letter}", "protocol": "judge-v1"}
+        (run.folder / "judges" / "vlm.json").write_text(json.dumps(about))
+        judged = [Score(method="painter", sample_id=s.sample_id, protocol="judge-v1", metric="judge:vlm", value=1.0)
+                  for s in run.samples()]  # fmt: skip
+        run.write_scores([*run.scores(), *judged], run.unscored())
+    joined = join_runs(runs)
+    assert joined.protocol("background_psnr") == PROTOCOL
+    with pytest.raises(RunError, match=r"clip_score under .*: .*one by clip \(a{12}\); .*two by clip \(b{12}\)"):
+        joined.protocol("clip_score")
+    with pytest.raises(RunError, match=r"one by m-a under judge-v1; .*two by m-b under judge-v1"):
+        joined.protocol("judge:vlm")
+    assert join_runs(runs[:1]).protocol("judge:vlm") == "judge-v1"
 
 
 def test_compare_prints_every_pair(tmp_path: Path) -> None:

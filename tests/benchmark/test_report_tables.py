@@ -20,6 +20,7 @@ from benchmark.report.tables import latex_escape, markdown_table
 from benchmark.report.write import ReportError, write_report
 from benchmark.runs import Run, RunError
 from benchmark.statistics import Summary
+from reason_edit.schema import Category
 from tests.benchmark.report_run import FAILED, PROTOCOL, write_run
 
 
@@ -77,6 +78,27 @@ def test_only_complete_editors_compete_for_bold(run: Run) -> None:
     assert [cell.best for cell in painter[6:10]] == [True, True, False, True]
     assert not any(cell.best for cell in smearer)
     assert not any(cell.best for row in sections["References"] for cell in row)
+
+
+def test_in_a_category_those_compete_that_score_all_of_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", methods=("painter", "smearer"))
+    values = {"painter": 20.0, "smearer": 30.0}
+    assert FAILED[0] == "smearer"
+    scores = [replace(s, value=values[s.method]) if (s.method, s.sample_id) != FAILED else s for s in run.scores()]
+    run.write_scores(scores, run.unscored())
+    (table,) = (t for t in category_tables(load_content(run), PROTOCOL) if t.name == "category-background_psnr")
+    rows = {row[0].text: row for row in table.sections[0][1]}
+    best = {h.title: (rows["painter"][i].best, rows["smearer"][i].best) for i, h in enumerate(table.headings)}
+    assert best["Color"] == (False, True)
+    assert best["Mirror"] == (False, False)
+    assert (rows["painter"][-1].text, rows["smearer"][-1].text) == ("18/18", "17/18")
+
+
+def test_samples_outside_the_papers_categories_count_in_their_table(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", methods=("painter",))
+    run.write_samples([replace(s, category=Category.ADD_SUPPLEMENT) for s in run.samples()])
+    (table,) = (t for t in category_tables(load_content(run), PROTOCOL) if t.name == "category-background_psnr")
+    assert table.sections[0][1][0][-1].text == "18/18"
 
 
 def test_every_missing_score_has_its_reason(run: Run) -> None:

@@ -16,7 +16,7 @@ from benchmark.judges.zero_shot import ZeroShotJudge, read_vocabulary
 from benchmark.networks import find_clip
 from reason_edit.rating.study import Answer
 from reason_edit.schema import Category, EditSample
-from tests.reason_edit.rating.drawn_run import write_run
+from tests.reason_edit.rating.drawn_run import METHODS, write_run
 
 LABELS = ("red", "green", "blue")
 
@@ -96,6 +96,15 @@ def test_without_label_mask_or_picture_there_is_no_score(tmp_path: Path) -> None
 def test_a_choice_among_one_is_refused() -> None:
     with pytest.raises(JudgeError, match="a choice among one is always right"):
         ZeroShotJudge(ColorEye(), "eye@1", ("blue", "", "blue"))
+
+
+def test_another_threshold_or_vocabulary_is_another_judge(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", samples=1)
+    judge_run(run, ZeroShotJudge(ColorEye(), "eye@1", LABELS), "zero-shot", methods=METHODS[:1])
+    judge_run(run, ZeroShotJudge(ColorEye(), "eye@1", tuple(reversed(LABELS))), "zero-shot", methods=METHODS[1:2])
+    for other in (ZeroShotJudge(ColorEye(), "eye@1", LABELS, 30.0), ZeroShotJudge(ColorEye(), "eye@1", (*LABELS, "x"))):
+        with pytest.raises(JudgeError, match=r"'zero-shot' is eye@1, 18 dB, .* labels .*; this one is eye@1, "):
+            judge_run(run, other, "zero-shot", methods=METHODS[:1])
 
 
 def test_a_vocabulary_file_is_read(tmp_path: Path) -> None:
