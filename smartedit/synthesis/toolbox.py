@@ -119,6 +119,10 @@ class Toolbox:
         return self.grounder(config) if config is not None else None
 
 
+_BUILDING = threading.Lock()
+"""Held while a toolbox is looked up: a cache alone lets threads that miss at once build one each."""
+
+
 @lru_cache(maxsize=2)
 def _toolbox(root: str, stamp: int) -> Toolbox:
     del stamp
@@ -128,4 +132,5 @@ def _toolbox(root: str, stamp: int) -> Toolbox:
 def toolbox(root: Path) -> Toolbox:
     """The tools of a run folder, built once a process and again only when its settings file changes."""
     resolved = root.resolve()
-    return _toolbox(str(resolved), (resolved / "config.json").stat().st_mtime_ns)
+    with _BUILDING:
+        return _toolbox(str(resolved), (resolved / "config.json").stat().st_mtime_ns)

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from smartedit.synthesis.pipeline import prepare, with_absolute_paths
 from smartedit.synthesis.records import Candidate, EditedPair, Grounding, Instructions, QualityScores, Region
 from smartedit.synthesis.run_folder import STAGES, RunFolder, RunFolderError
 from smartedit.synthesis.stage import read_mask, read_rgb
+from smartedit.synthesis.toolbox import Toolbox, toolbox
 from smartedit.tools.annotations import AnnotationError
 from smartedit.tools.protocols import Operation, ToolUnavailable
 from tests.smartedit.synthesis.conftest import DrawnSet, run_all
@@ -88,6 +91,27 @@ def test_the_left_one_is_left_and_the_clue_does_not_name_it(finished_run: RunFol
             assert not any(candidate.kind in text for text in said[candidate.candidate_id].texts)
             checked += 1
     assert checked > 5
+
+
+def test_threads_that_begin_at_once_share_one_toolbox(
+    drawn_set: DrawnSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(drawn_set.pictures, tmp_path / "run", drawn_set.config())
+    begin = threading.Barrier(4)
+
+    class SlowToolbox(Toolbox):
+        def __init__(self, folder: RunFolder) -> None:
+            super().__init__(folder)
+            time.sleep(0.2)
+
+    def first_use(_: int) -> Toolbox:
+        begin.wait()
+        return toolbox(tmp_path / "run")
+
+    monkeypatch.setattr("smartedit.synthesis.toolbox.Toolbox", SlowToolbox)
+    with ThreadPoolExecutor(4) as threads:
+        built = list(threads.map(first_use, range(4)))
+    assert len(set(map(id, built))) == 1
 
 
 def test_the_same_settings_give_the_same_bytes(drawn_set: DrawnSet, finished_run: RunFolder, tmp_path: Path) -> None:
