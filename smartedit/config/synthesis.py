@@ -29,7 +29,7 @@ class PicturesConfig:
     """Pictures with more are rejected before they are decoded."""
     duplicate_distance: int = Field(default=8, ge=0, le=64)
     """Pictures whose 64-bit difference hashes differ in at most so many bits, and whose thumbnails agree, are one."""
-    limit: int | None = None
+    limit: int | None = Field(default=None, ge=1)
     """Take the first so many pictures by name; None for all."""
     license: str = "unknown"
     """Licence of pictures for which the annotations name none."""

@@ -3,7 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def prepare(pictures: Path, root: Path, config: SynthesisConfig) -> int:
         How many shards there are to work on.
 
     Raises:
-        ValueError: The folder, the annotations, a table or a tool cannot be used; the message says what to do.
+        ValueError: The folder, the annotations, a table or a tool cannot be used, or no picture could be taken in; the
+            message says what to do.
     """
     folder = RunFolder(root)
     config = with_absolute_paths(config)
@@ -90,6 +92,8 @@ def prepare(pictures: Path, root: Path, config: SynthesisConfig) -> int:
     if not (root / "pictures.parquet").is_file():
         rows, rejections = take_in(pictures, root, config.pictures, annotated)
         write_rows(root / "intake.rejected.parquet", rejections, Rejection)
+        if not rows:
+            raise PictureFolderError(f"{pictures}: {_why_none(rejections)}")
         write_rows(root / "pictures.parquet", rows, PictureRow)
     if not (root / "exemplars.parquet").is_file():
         write_rows(root / "exemplars.parquet", _exemplars(folder, config), Exemplar)
@@ -143,6 +147,17 @@ def _digests(config: SynthesisConfig) -> dict[str, str]:
     if config.proposals.knowledge.endswith(".toml"):
         files["knowledge"] = config.proposals.knowledge
     return {name: file_sha256(Path(path)) for name, path in files.items() if path is not None}
+
+
+def _why_none(rejections: Sequence[Rejection]) -> str:
+    reasons = Counter(r.reason for r in rejections).most_common()
+    counted = ", ".join(f"{count} {reason}" for reason, count in reasons)
+    example = next(r for r in rejections if r.reason == reasons[0][0])
+    return (
+        f"no picture could be taken in: {counted} ({example.key}: {example.detail}); give pictures and a "
+        "pictures.annotations file that belong together, or change pictures.min_side or pictures.max_megapixels; the "
+        "run folder can be used again"
+    )
 
 
 def _exemplars(folder: RunFolder, config: SynthesisConfig) -> list[Exemplar]:

@@ -67,6 +67,7 @@ def test_run_review_select_export(drawn: Path, tmp_path: Path) -> None:
         (["--set", "writer.name=endpoint"], "writer.url"),
         (["--set", "scorer.clip='/nowhere'"], "no model '/nowhere'"),
         (["--set", "pictures.vocabulary=['zebra']"], "quotas not met"),
+        (["--set", "pictures.limit=0"], "pictures.limit"),
         (["--preset", "nosuch"], "no synthesis preset 'nosuch'"),
     ],
 )

@@ -1,6 +1,7 @@
 """From drawn pictures to scores: what comes out is true of the pictures, and an interruption changes nothing."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -187,6 +188,20 @@ def test_a_slip_of_the_pen_does_not_claim_the_folder(drawn_set: DrawnSet, tmp_pa
     with pytest.raises(AnnotationError):
         prepare(drawn_set.pictures, tmp_path / "run", missing)
     assert prepare(drawn_set.pictures, tmp_path / "run", drawn_set.config()) > 0
+
+
+def test_annotations_of_other_pictures_do_not_claim_it(drawn_set: DrawnSet, tmp_path: Path) -> None:
+    config = drawn_set.config()
+    content = json.loads(Path(str(config.pictures.annotations)).read_text())
+    for image in content["images"]:
+        image["file_name"] = f"other-{image['file_name']}"
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    wrong = replace(config, pictures=replace(config.pictures, annotations=str(tmp_path / "other.json")))
+    count = len(content["images"])
+    with pytest.raises(PictureFolderError, match=rf"no picture could be taken in: {count} not annotated .*annotations"):
+        prepare(drawn_set.pictures, tmp_path / "run", wrong)
+    assert prepare(drawn_set.pictures, tmp_path / "run", config) > 0
+    assert len(RunFolder(tmp_path / "run").pictures()) == count
 
 
 @pytest.mark.parametrize(
