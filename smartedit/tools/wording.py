@@ -4,8 +4,13 @@ import re
 
 from smartedit.tools.protocols import EditFacts, Operation
 
-MIRROR_WORDS = ("mirror", "reflect", "real")
-"""Any of them tells a reflection from the thing itself."""
+_SIDES = re.compile(
+    r"(?P<denied>(?:\bnot|n['\u2019]t) (?:(?:the|its|an?) (?:[\w-]+ ){0,3}?|shown |seen |visible )?)?"
+    r"(?:(?P<inside>\b(?:in|inside|within) the mirror\b|\bmirror (?:shows|image)\b|\bmirrored\b"
+    r"|\breflect(?:s|ed|ions?)\b)|\b(?:real|outside)\b)",
+    flags=re.IGNORECASE,
+)
+"""What points at a reflection or at the thing itself; "not" just before it turns it round."""
 
 
 def names_word(text: str, word: str) -> bool:
@@ -17,7 +22,7 @@ def fault(text: str, fact: EditFacts) -> str | None:
     """What is wrong with an instruction.
 
     It is one short line; it names what comes, and the thing with the word that singles it out; or it holds the clue and
-    gives nothing away. It names no other thing.
+    gives nothing away. It names no other thing, and a removal asks for nothing else.
 
     Args:
         text: The instruction.
@@ -36,16 +41,27 @@ def fault(text: str, fact: EditFacts) -> str | None:
     stray = _other_thing(text, fact)
     if stray is not None:
         return f"speaks of {stray!r}, of which nothing was said: {text!r}"
+    if fact.operation is Operation.REMOVE and re.search(r"\b(add|replace|swap)\b", _without(fact.referring, text)):
+        return f"asks for something else than a removal: {text!r}"
     if fact.forbidden:
         return None if fact.referring.lower() in text.lower() else f"leaves out the clue: {text!r}"
     if not names_word(text, fact.kind):
         return f"does not name {fact.kind!r}: {text!r}"
-    wanted = MIRROR_WORDS if "mirror" in fact.attribute else (fact.attribute,)
-    if not any(word.lower() in text.lower() for word in wanted):
+    wanted, said = _mirror_sides(fact.attribute), _mirror_sides(text)
+    if not (said if wanted else fact.attribute.lower() in text.lower()):
         return f"leaves out {fact.attribute!r}: {text!r}"
-    if fact.operation is Operation.REMOVE and re.search(r"\b(add|replace|swap)\b", text, flags=re.IGNORECASE):
-        return f"asks for something else than a removal: {text!r}"
+    if wanted and said != wanted:
+        return f"does not mean what is {fact.attribute}: {text!r}"
     return None
+
+
+def _mirror_sides(text: str) -> set[bool]:
+    """On which sides of a mirror a text looks: True for what shows in it, False for what stands before it."""
+    return {(match["inside"] is not None) != (match["denied"] is not None) for match in _SIDES.finditer(text)}
+
+
+def _without(phrase: str, text: str) -> str:
+    return text.lower().replace(phrase.lower(), "")
 
 
 def _other_thing(text: str, fact: EditFacts) -> str | None:

@@ -87,8 +87,70 @@ def test_names_within_names_are_no_other_things() -> None:
     fact = replace(fact, replacement_phrase="a teddy bear", known=frozenset({"dog", "hot dog", "bear", "teddy bear"}))
     assert fault("Change the left hot dog to a teddy bear.", fact) is None
     assert "speaks of 'bear'" in (fault("Change the left hot dog to a teddy bear beside a bear.", fact) or "")
-    mirrored = replace(facts(), referring="clock in the mirror", attribute="in the mirror", others=("reflected clock",))
-    assert fault("Change what the mirror shows of the clock to an orange.", mirrored) is None
+    assert fault("Change what the mirror shows of the clock to an orange.", mirrored(inside=True)) is None
+
+
+def mirrored(operation: Operation = Operation.REPLACE, *, inside: bool) -> EditFacts:
+    where = "in the mirror" if inside else "outside the mirror"
+    others = ("reflected clock", "clock that shows in the mirror")
+    if not inside:
+        others = ("clock that is not in the mirror", "real clock")
+    return replace(facts(operation), referring=f"clock {where}", attribute=where, others=others)
+
+
+@pytest.mark.parametrize("operation", [Operation.REPLACE, Operation.REMOVE])
+@pytest.mark.parametrize("inside", [True, False])
+def test_templates_say_which_side_of_a_mirror_they_mean(operation: Operation, inside: bool) -> None:
+    fact, opposite = mirrored(operation, inside=inside), mirrored(operation, inside=not inside)
+    (texts,) = TemplateWriter(count=30).write([fact])
+    assert not isinstance(texts, ToolError)
+    for text in texts:
+        assert fault(text, fact) is None
+        assert "does not mean what is" in (fault(text, opposite) or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("Remove the clock inside the mirror.", True),
+        ("Remove the mirror image of the clock.", True),
+        ("Remove the reflection of the clock, not the real one.", True),
+        ("Do not leave the clock in the mirror.", True),
+        ("Please take the clock in the mirror out of the picture.", True),
+        ("Remove the clock that isn't reflected.", False),
+        ("Remove the clock, not the one in the mirror.", False),
+        ("Remove the clock outside the mirror, not its reflection.", False),
+        ("I do not want the real clock.", False),
+    ],
+)
+def test_either_side_of_a_mirror_has_many_names(text: str, inside: bool) -> None:
+    assert fault(text, mirrored(Operation.REMOVE, inside=inside)) is None
+    assert "does not mean what is" in (fault(text, mirrored(Operation.REMOVE, inside=not inside)) or "")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Remove the clock in front of the mirror.", "leaves out"),
+        ("Remove the realistic clock.", "leaves out"),
+        ("Remove the real clock and the one in the mirror.", "does not mean what is"),
+    ],
+)
+def test_no_side_or_both_sides_of_a_mirror_are_wrong(text: str, problem: str, inside: bool) -> None:
+    assert problem in (fault(text, mirrored(Operation.REMOVE, inside=inside)) or "")
+
+
+@pytest.mark.parametrize("clue", [False, True])
+def test_a_removal_brings_nothing(clue: bool) -> None:
+    fact = facts(Operation.REMOVE, clue=clue)
+    for verb, rest in (("Replace", " with something else"), ("Swap", ""), ("Please add to", "")):
+        assert "else than a removal" in (fault(f"{verb} the {fact.referring}{rest}.", fact) or "")
+
+
+def test_a_clue_may_speak_of_adding() -> None:
+    fact = replace(facts(Operation.REMOVE, clue=True), referring="spice that cooks add last")
+    assert fault("Remove the spice that cooks add last.", fact) is None
 
 
 def test_no_template_names_a_thing_of_the_table() -> None:
