@@ -1,5 +1,6 @@
 """Models by folder or hub name, and whether their host can be reached: answered within seconds and never by hanging."""
 
+import hashlib
 import os
 import re
 import threading
@@ -8,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from reason_edit.files import file_sha256
 from smartedit.weights import shipped
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -17,6 +19,9 @@ ANSWER_SECONDS = 5.0
 
 NEVER_READ = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack", "*.h5", "*.py")
 """Files of a hub's model that are not fetched: code, and weights in forms that execute code or that nobody reads."""
+
+WEIGHTS = frozenset({".safetensors", ".bin", ".pth", ".pt", ".ckpt"})
+"""Suffixes of files of weights."""
 
 
 class ModelNotFoundError(OSError):
@@ -148,3 +153,26 @@ def cached_commit(model: str, revision: str | None) -> str | None:
         return folder_commit(Path(snapshot_download(model, revision=revision, local_files_only=True)))
     except (OSError, HFValidationError):
         return None
+
+
+def model_revision(model: str) -> str:
+    """Which weights stand behind a model's name: a hub's commit, or a hash of what lies on disk.
+
+    Args:
+        model: A file, a folder or a hub id.
+
+    Returns:
+        `"commit <40 hex digits>"` for what lies in the hub's cache, `"sha256 <16 hex digits>"` of a file or of the
+        weights in a folder (names and contents), or `"unknown"`, for example for what a server answers with.
+    """
+    path = Path(model).expanduser()
+    if not path.exists():
+        commit = cached_commit(model, None)
+        return f"commit {commit}" if commit else "unknown"
+    if path.is_file():
+        return f"sha256 {file_sha256(path)[:16]}"
+    if path.resolve().parent.name == "snapshots":
+        return f"commit {path.resolve().name}"
+    files = sorted(p for p in path.rglob("*") if p.suffix in WEIGHTS)
+    lines = "".join(f"{p.relative_to(path).as_posix()} {file_sha256(p)}\n" for p in files)
+    return f"sha256 {hashlib.sha256(lines.encode()).hexdigest()[:16]}" if files else "unknown"

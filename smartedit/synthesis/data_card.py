@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartedit.config.synthesis import SynthesisConfig
-from smartedit.synthesis.environment import environment, model_revision
+from smartedit.hub import model_revision
+from smartedit.synthesis.environment import environment
 from smartedit.synthesis.funnel import funnel_markdown, measure_funnel
 from smartedit.synthesis.run_folder import RunFolder
 

@@ -6,7 +6,7 @@ import time
 from typing import Any, Protocol
 
 from smartedit.config.synthesis import WriterConfig
-from smartedit.hub import locate_model
+from smartedit.hub import locate_model, model_revision
 from smartedit.tools.protocols import ToolError, ToolUnavailable
 
 TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -22,9 +22,15 @@ class NoConnection(ToolError):
 
 
 class LanguageModel(Protocol):
-    """Answers prompts."""
+    """Answers prompts.
+
+    Attributes:
+        name: The model, for provenance.
+        settings: What else decides its answers, as text.
+    """
 
     name: str
+    settings: str
 
     def complete(self, prompt: str, seed: int) -> str:
         """The answer to one prompt.
@@ -75,6 +81,7 @@ class Endpoint:
 
     def __init__(self, config: WriterConfig, pause: float = 1.0) -> None:
         self.name = f"{config.model}"
+        self.settings = f"{_address(config)} max_tokens={config.max_new_tokens}"
         self._config = config
         self._pause = pause
         self._client: Any = None
@@ -124,10 +131,9 @@ class Endpoint:
         if self._client is None:
             # Made once: it reads the machine's certificates, and keeps connections open.
             self._client = httpx.Client(timeout=config.timeout)
-        address = f"{str(config.url).rstrip('/')}/chat/completions"
         end = time.monotonic() + config.timeout
         content = bytearray()
-        with self._client.stream("POST", address, json=body, headers=headers) as response:
+        with self._client.stream("POST", _address(config), json=body, headers=headers) as response:
             for piece in response.iter_bytes():
                 content += piece
                 if len(content) > MOST_BYTES:
@@ -135,6 +141,10 @@ class Endpoint:
                 if time.monotonic() > end:
                     raise httpx.ReadTimeout(f"the answer is not complete after {config.timeout:g} s")
         return response.status_code, content.decode("utf-8", "replace")
+
+
+def _address(config: WriterConfig) -> str:
+    return f"{str(config.url).rstrip('/')}/chat/completions"
 
 
 def _content(status: int, text: str) -> str:
@@ -164,13 +174,17 @@ class TransformersModel:
     Args:
         model: The model.
         tokenizer: Its tokenizer, with a chat template or without.
-        name: For provenance and the cache.
+        name: For provenance.
+        revision: Which weights stand behind the name.
         max_new_tokens: Longest answer.
         device: Where it runs.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, name: str, max_new_tokens: int, device: str = "cpu") -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, name: str, revision: str, max_new_tokens: int, device: str = "cpu"
+    ) -> None:
         self.name = name
+        self.settings = f"{revision} max_new_tokens={max_new_tokens}"
         self._model = model.eval().to(device)
         self._tokenizer = tokenizer
         self._most = max_new_tokens
@@ -193,7 +207,14 @@ class TransformersModel:
             tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError) as error:
             raise ToolUnavailable(f"transformers: no model {config.model!r} ({error})") from error
-        return cls(model, tokenizer, name=config.model, max_new_tokens=config.max_new_tokens, device=config.device)
+        return cls(
+            model,
+            tokenizer,
+            name=config.model,
+            revision=model_revision(where),
+            max_new_tokens=config.max_new_tokens,
+            device=config.device,
+        )
 
     def complete(self, prompt: str, seed: int) -> str:
         """Decode greedily; the seed is not needed.

@@ -14,7 +14,7 @@ from smartedit.tools.wording import fault, names_word
 
 
 class Answers:
-    """A language model's answers, kept on disk under a hash of the model's name, the prompt and the seed.
+    """A language model's lists of texts, kept on disk under a hash of all that decides them.
 
     Args:
         model: The model.
@@ -28,18 +28,18 @@ class Answers:
         self._most = give_up_after
         self._unanswered = 0
 
-    def ask(self, prompt: str, seed: int) -> str:
-        """The kept answer, or a new one.
+    def ask(self, prompt: str, seed: int) -> list[str]:
+        """The texts of the kept answer, or of a new one; an answer that holds no list is not kept.
 
         Raises:
-            ToolError: The model gave none.
+            ToolError: The model gave none, or no list.
             ToolUnavailable: There was no connection several times in a row.
         """
-        key = hashlib.sha256("\x1f".join([self._model.name, prompt, str(seed)]).encode()).hexdigest()
+        asked = [self._model.name, self._model.settings, prompt, str(seed)]
+        key = hashlib.sha256("\x1f".join(asked).encode()).hexdigest()
         path = self._folder / f"{key}.json"
         if path.is_file():
-            kept: str = json.loads(path.read_text(encoding="utf-8"))["answer"]
-            return kept
+            return parse_texts(json.loads(path.read_text(encoding="utf-8"))["answer"])
         try:
             answer = self._model.complete(prompt, seed)
         except NoConnection as error:
@@ -51,9 +51,10 @@ class Answers:
                 ) from error
             raise
         self._unanswered = 0
+        texts = parse_texts(answer)
         record = {"model": self._model.name, "prompt": prompt, "seed": seed, "answer": answer}
         write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        return answer
+        return texts
 
 
 class LanguageModelWriter:
@@ -87,8 +88,7 @@ class LanguageModelWriter:
         problem = "no answer"
         for attempt in range(self._attempts):
             try:
-                answer = self._answers.ask(prompt_for(fact, self._count), seed_from("answer", fact.seed, attempt))
-                texts = parse_texts(answer)
+                texts = self._answers.ask(prompt_for(fact, self._count), seed_from("answer", fact.seed, attempt))
             except ToolUnavailable:
                 raise
             except ToolError as error:
@@ -176,7 +176,7 @@ class ClueWriter:
             f"knowledge, such as 'object that ...'. None contains {', '.join(forbidden)}.{beside} Answer with a JSON "
             "list of strings and nothing else."
         )
-        texts = parse_texts(self._answers.ask(prompt, seed_from("clue", kind, *others)))
+        texts = self._answers.ask(prompt, seed_from("clue", kind, *others))
         usable = [
             re.sub(r"^(the|an?)\s+", "", text, flags=re.IGNORECASE).rstrip(".")
             for text in texts

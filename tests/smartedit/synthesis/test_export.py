@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from reason_edit.tables import read_rows
-from smartedit.synthesis.environment import model_revision
+from smartedit.hub import model_revision
 from smartedit.synthesis.export import SyntheticSample, export
 from smartedit.synthesis.funnel import measure_funnel
 from smartedit.synthesis.records import Rejection

@@ -12,7 +12,7 @@ import pytest
 
 from smartedit.config.synthesis import WriterConfig
 from smartedit.synthesis.knowledge import read_knowledge
-from smartedit.tools.build import build_clue_writer, build_writer
+from smartedit.tools.build import build_clue_writer, build_language_model, build_writer
 from smartedit.tools.instruction_writer import ASKING, DIRECT, TemplateWriter
 from smartedit.tools.language_models import Endpoint
 from smartedit.tools.llm_writer import ClueWriter, LanguageModelWriter
@@ -240,6 +240,29 @@ def test_an_endpoint_is_asked_once_and_then_remembered(
     assert "secret" not in "".join(p.read_text() for p in tmp_path.iterdir())
 
 
+def test_another_model_address_or_length_is_asked_anew(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path
+) -> None:
+    url, asked, replies = server
+    replies.append(answer(*GOOD))
+    settings = config(url)
+    others = [replace(settings, model="n"), replace(settings, url=f"{url}/n"), replace(settings, max_new_tokens=512)]
+    for number, other in enumerate([settings, *others], start=1):
+        assert build_writer(other, tmp_path).write([facts()]) == [GOOD]
+        assert len(asked) == number
+
+
+def test_an_answer_without_a_list_is_not_remembered(
+    server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path
+) -> None:
+    url, _, replies = server
+    replies.append(lambda _: (200, json.dumps({"choices": [{"message": {"content": '["Turn the left'}}]})))
+    (cut_off,) = build_writer(config(url), tmp_path).write([facts()])
+    assert "no JSON list" in str(cut_off)
+    replies.append(answer(*GOOD))
+    assert build_writer(config(url), tmp_path).write([facts()]) == [GOOD]
+
+
 def test_only_true_wordings_are_taken(server: tuple[str, list[dict[str, object]], list[Reply]], tmp_path: Path) -> None:
     url, asked, replies = server
     replies.append(answer("Change the clock to an orange.", GOOD[0]))
@@ -331,17 +354,37 @@ def test_what_is_no_address_is_said_before_the_run(url: str, tmp_path: Path) -> 
         build_writer(config(url), tmp_path)
 
 
-def test_a_local_model_of_transformers_answers(tmp_path: Path, bert_folder: Path) -> None:
+def save_language_model(folder: Path, tokenizer: Path) -> None:
+    """A tiny model with weights of its own."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=1040, max_position_embeddings=512, **sizes)).save_pretrained(tmp_path / "m")
-    AutoTokenizer.from_pretrained(bert_folder).save_pretrained(tmp_path / "m")
+    LlamaForCausalLM(LlamaConfig(vocab_size=1040, max_position_embeddings=512, **sizes)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+
+
+def test_a_local_model_of_transformers_answers(tmp_path: Path, bert_folder: Path) -> None:
+    save_language_model(tmp_path / "m", bert_folder)
     settings = WriterConfig(name="transformers", model=str(tmp_path / "m"), max_new_tokens=8)
     (result,) = build_writer(settings, tmp_path / "answers").write([facts()])
     assert isinstance(result, ToolError)
     assert "no JSON list" in str(result)
-    assert len(list((tmp_path / "answers").iterdir())) == 2
+    assert not (tmp_path / "answers").exists()
+
+
+def test_other_weights_or_a_longer_answer_of_a_local_model_are_no_former_answer(
+    tmp_path: Path, bert_folder: Path
+) -> None:
+    settings = WriterConfig(name="transformers", model=str(tmp_path / "m"), max_new_tokens=8)
+
+    def decided_by(config: WriterConfig) -> str:
+        return build_language_model(config).settings
+
+    save_language_model(tmp_path / "m", bert_folder)
+    first = decided_by(settings)
+    assert decided_by(settings) == first != decided_by(replace(settings, max_new_tokens=9))
+    save_language_model(tmp_path / "m", bert_folder)
+    assert decided_by(settings) != first
 
 
 def test_clues_of_a_language_model_give_nothing_away(
