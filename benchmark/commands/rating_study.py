@@ -225,9 +225,9 @@ def _need_same_study(
 ) -> None:
     """Refuse what was asked for and is not how the study began; what was left out is taken as it began."""
     planted = Counter(key.method for key in known if key.expected is not None)
-    rated = sorted({key.method for key in known if key.expected is None})
-    asked = {
-        "--method": (sorted(set(methods or ())), rated),
+    rated = {key.method for key in known if key.expected is None}
+    asked: dict[str, tuple[str | int | None, str | int | None]] = {
+        "--method": (", ".join(sorted(set(methods or ()))), ", ".join(sorted(rated))),
         "--per-item": (per_item, panel.raters_per_item),
         "--attention-copies": (copies, planted[COPY]),
         "--attention-targets": (targets, planted[TARGET]),
@@ -235,7 +235,6 @@ def _need_same_study(
     }
     for option, (now, then) in asked.items():
         if now and now != then:
-            now, then = (", ".join(v) if isinstance(v, list) else v for v in (now, then))
             raise RatingError(
                 f"{location}: began {f'with {option} {then}' if then else f'without {option}'}, not {now}, and a study "
                 f"stays as it began: leave {option} out, or begin another with --study FILE"

@@ -49,7 +49,7 @@ def check_tools(config: SynthesisConfig) -> None:
         ToolUnavailable: Unknown name, a module that cannot be imported, or no ground truth or cut-outs where a tool
             works with them.
     """
-    located = {
+    located: dict[str, GrounderConfig | SegmenterConfig | None] = {
         "grounder": config.grounder,
         "segmenter": config.segmenter,
         "scorer.regrounder": config.scorer.regrounder,
