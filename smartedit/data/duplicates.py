@@ -97,10 +97,11 @@ def crop_distance(one: Views, other: Views) -> int:
 
 
 def same_groups(prints: Prints) -> Numbers:
-    """For every picture the number of the first one with the same pixels."""
-    _, first, inverse = np.unique(prints.pixels, return_index=True, return_inverse=True)
-    groups = first[inverse].astype(np.int64)
-    groups[~prints.is_read] = np.flatnonzero(~prints.is_read)
+    """For every picture the number of the first one with the same pixels; for one that was not read its own."""
+    groups = np.arange(len(prints.is_read), dtype=np.int64)
+    read = np.flatnonzero(prints.is_read)
+    _, first, inverse = np.unique(prints.pixels[read], return_index=True, return_inverse=True)
+    groups[read] = read[first][inverse]
     return groups
 
 

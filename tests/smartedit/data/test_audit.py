@@ -165,6 +165,31 @@ def test_unreadable_pictures_are_named_and_not_kept(folder: Path, tmp_path: Path
     assert audit_manifest(moved, folder / "benchmark", options).faults == {}
 
 
+def test_an_unreadable_picture_is_like_no_other_and_hides_no_pair(tmp_path: Path) -> None:
+    root = tmp_path / "SyntheticData"
+    root.mkdir()
+    for name, picture in {
+        **{f"{n}": scene(n) for n in range(4)},
+        **{f"t{n}": scene(10 + n) for n in range(4)},
+        "3": compressed(scene(1)),
+    }.items():
+        picture.save(root / f"{name}.png")
+    pairs = {
+        f"{n:04d}": {"origin_img_path": f"d/{n}.png", "target_img_path": f"d/t{n}.png", "instruction": [f"do {n}"]}
+        for n in range(4)
+    }
+    (root / "SyntheticData_info_new.json").write_text(json.dumps(pairs))
+    (tmp_path / "sources.toml").write_text('[sources.synthetic]\nroot = "SyntheticData"\n')
+    config = load_tree(ManifestConfig, source=tmp_path / "sources.toml")
+    manifest = Manifest(build_manifest(config, tmp_path / "out", data_root=tmp_path).manifest)
+    (root / "0.png").unlink()
+    found = audit_manifest(manifest, None, AuditOptions(cache=tmp_path / "cache"))
+    assert list(found.faults) == ["SyntheticData/0.png"]
+    assert [(o.kind, o.example_id, o.other_id) for o in found.overlaps] == [
+        (Kind.NEAR, "synthetic/0001", "synthetic/0003")
+    ]
+
+
 def test_what_was_found_can_be_left_out(folder: Path, audit: Audit, tmp_path: Path) -> None:
     manifest = Manifest(folder / "out")
     without = exclude(manifest, audit, tmp_path / "clean", kinds=(Kind.EXACT, Kind.NEAR, Kind.SAME_TEXT))
