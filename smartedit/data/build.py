@@ -128,7 +128,7 @@ def _build(
 ) -> BuildReport:
     key = _manifest_key(list(prepared.values()))
     reused = tuple(name for name, source in prepared.items() if source.part.is_done())
-    if _is_built(out, key):
+    if _is_built(out, data_root, key):
         return BuildReport(manifest=out / MANIFEST, reused=tuple(prepared), up_to_date=True)
     _remove_leftovers(out)
     faults: list[str] = []
@@ -157,13 +157,20 @@ def _manifest_key(prepared: Sequence[Prepared]) -> str:
     return hashlib.sha256("\n".join(f"{p.part.name}\0{p.part.key}" for p in prepared).encode()).hexdigest()
 
 
-def _is_built(out: Path, key: str) -> bool:
+def _is_built(out: Path, data_root: Path, key: str) -> bool:
+    """Whether the manifest is there, made of the same parts, and says where the data root is now."""
     if not (out / REJECTIONS).is_file():
         return False
     try:
-        return read_metadata(out / MANIFEST).get("smartedit.key") == key
+        metadata = read_metadata(out / MANIFEST)
     except TableError:
         return False
+    return (metadata.get("smartedit.key"), metadata.get("smartedit.root")) == (key, _stored_root(out, data_root))
+
+
+def _stored_root(out: Path, data_root: Path) -> str:
+    """The data root as it stands in a manifest: relative to the manifest's folder."""
+    return Path(os.path.relpath(data_root, Path(os.path.abspath(out)))).as_posix()
 
 
 def _remove_leftovers(out: Path) -> None:
@@ -208,7 +215,7 @@ def _metadata(
     values: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "key": key,
-        "root": Path(os.path.relpath(data_root, Path(os.path.abspath(out)))).as_posix(),
+        "root": _stored_root(out, data_root),
         "sources": list(prepared),
         "counts": {name: summary["tasks"] for name, summary in summaries.items()},
         "rejections": {name: summary["rejections"] for name, summary in summaries.items()},

@@ -196,6 +196,16 @@ def test_only_what_changed_is_read_again(own_corpus: Path, change: Callable[[Pat
     assert len(list((out / ".parts").glob("*.parquet"))) == 2 * len(COUNTS)
 
 
+def test_data_that_was_moved_is_found_where_it_lies_now_and_not_read_again(own_corpus: Path) -> None:
+    out = own_corpus / "out"
+    build(own_corpus, out)
+    (own_corpus / "data").rename(own_corpus / "moved")
+    report = build_manifest(config_of(own_corpus), out, data_root=own_corpus / "moved")
+    assert (set(report.reused), report.up_to_date) == (set(COUNTS), False)
+    assert Manifest(out).data_root.resolve() == own_corpus / "moved"
+    assert build_manifest(config_of(own_corpus), out, data_root=own_corpus / "moved").up_to_date
+
+
 def test_two_builds_in_one_folder_do_not_meet(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / ".parts").mkdir()
     with (tmp_path / ".parts/lock").open("w") as file:
