@@ -147,7 +147,7 @@ class _Pictures:
         (example,) = self._manifest.take([row])
         ref = example.target if role == "target" else example.image
         try:
-            return picture_address(self._store.open(ref)) if ref is not None else ""
+            return picture_address(self._store.open_upright(ref)) if ref is not None else ""
         except FaultyRecordError:
             return ""
 

@@ -89,8 +89,8 @@ class AuditWork:
             yield from ((int(row), role) for row in (numbers == number).nonzero()[0])
 
     def open(self, number: int) -> Image.Image:
-        """A picture of the manifest; raises FaultyRecordError."""
-        return self.store.open(self.pictures.ref(number)).convert("RGB")
+        """A picture of the manifest, upright; raises FaultyRecordError."""
+        return self.store.open_upright(self.pictures.ref(number)).convert("RGB")
 
     def name(self, number: int) -> str:
         """A picture's place in words."""

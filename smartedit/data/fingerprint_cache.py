@@ -201,7 +201,7 @@ def _compute(
         if not hasattr(local, "store"):
             local.store = PictureStore(data_root)
         try:
-            return fingerprint(local.store.open(pictures.ref(number)))
+            return fingerprint(local.store.open_upright(pictures.ref(number)))
         except FaultyRecordError as error:
             return str(error)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 BITS = 128
-VERSION = "2"
-"""Changes with the meaning of the hashes, so that stored ones are not compared with others."""
+VERSION = "3"
+"""Changes with the meaning of the hashes and with how pictures are read, so that only the like are compared."""
 SIDE, CELLS = 128, 32
 CROP = 0.05
 BOXES = (

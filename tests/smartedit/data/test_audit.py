@@ -190,6 +190,31 @@ def test_an_unreadable_picture_is_like_no_other_and_hides_no_pair(tmp_path: Path
     ]
 
 
+def test_pictures_are_compared_upright(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "SyntheticData"
+    root.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    turned = scene(0).transpose(Image.Transpose.ROTATE_90)
+    turned.save(root / "same.png", exif=exif)
+    turned.save(root / "near.jpg", exif=exif, quality=40)
+    note = exif.tobytes()
+    turned.save(root / "damaged.webp", exif=note.replace(b"MM", b"XX"), lossless=True)
+    pair = {"origin_img_path": "d/same.png", "target_img_path": "d/near.jpg", "instruction": ["turn"]}
+    damaged = {"origin_img_path": "d/damaged.webp", "target_img_path": "d/same.png", "instruction": ["do"]}
+    (root / "SyntheticData_info_new.json").write_text(json.dumps({"0000": pair, "0001": damaged}))
+    (tmp_path / "sources.toml").write_text('[sources.synthetic]\nroot = "SyntheticData"\n')
+    config = load_tree(ManifestConfig, source=tmp_path / "sources.toml")
+    manifest = Manifest(build_manifest(config, tmp_path / "out", data_root=tmp_path).manifest)
+    found = audit_manifest(manifest, folder / "benchmark", AuditOptions(cache=tmp_path / "cache"))
+    assert {(o.kind, o.example_id, o.role) for o in found.overlaps if o.other_id == "left_right/001"} == {
+        (Kind.EXACT, "synthetic/0000", "image"),
+        (Kind.EXACT, "synthetic/0001", "target"),
+        (Kind.NEAR, "synthetic/0000", "target"),
+    }
+    assert list(found.faults) == ["SyntheticData/damaged.webp"]
+
+
 def test_what_was_found_can_be_left_out(folder: Path, audit: Audit, tmp_path: Path) -> None:
     manifest = Manifest(folder / "out")
     without = exclude(manifest, audit, tmp_path / "clean", kinds=(Kind.EXACT, Kind.NEAR, Kind.SAME_TEXT))
