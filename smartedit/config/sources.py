@@ -76,7 +76,7 @@ class ReasonsegSource(SourceConfig):
     """Folder of the pictures where they do not lie beside the json files, relative to the data root."""
     masks: Path | None = None
     """Folder of mask pictures that replace the shapes, relative to the data root."""
-    mask_threshold: int = 128
+    mask_threshold: int = Field(default=128, ge=1, le=255)
     """Grey value from which a mask picture is target; 255 is what the authors' code demands."""
 
 

@@ -260,6 +260,8 @@ def test_all_sources_that_are_not_found_are_named(corpus: Path, tmp_path: Path) 
     [
         ("sources.refcoco.overlp=union", r"sources\.refcoco.*overlp"),
         ("sources.refcoco.overlap=xor", r"sources\.refcoco.*overlap.*'union' or 'smartedit'"),
+        ("sources.reasonseg.mask_threshold=0", r"sources\.reasonseg.*mask_threshold.*greater than or equal to 1"),
+        ("sources.reasonseg.mask_threshold=256", r"sources\.reasonseg.*mask_threshold.*less than or equal to 255"),
         ("sources.new.root=x", r"sources\.new.*'new'"),
         ("sources.llava.kind=lava", r"sources\.llava.*'lava'"),
         ("rot=x", "rot"),
