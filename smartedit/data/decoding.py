@@ -17,7 +17,7 @@ from smartedit.data.examples import ImageRef, MaskRle, Task, TrainingExample
 from smartedit.data.faults import FaultyRecordError
 from smartedit.data.manifest import Manifest
 from smartedit.data.masks import decode_mask
-from smartedit.data.pictures import PictureStore
+from smartedit.data.pictures import PictureStore, upright_size
 from smartedit.data.segmentation import DEFAULT_RULES, Painting, PaintingRules, choose_painting, paint
 from smartedit.seeding import numpy_generator
 
@@ -27,6 +27,9 @@ FILTERS: dict[str, Image.Resampling] = {
     "cocostuff": Image.Resampling.LANCZOS,
 }
 """How the released loaders bring the pictures of a kind of source to size, where it is not bicubic."""
+
+DRAWN_UPRIGHT = frozenset({"reasonseg"})
+"""Kinds of source whose masks are drawn on the picture as its EXIF note turns it, and not as it is stored."""
 
 
 class DecodingError(ValueError):
@@ -156,7 +159,8 @@ class Decoder:
     def _segment(self, example: TrainingExample, image: ImageRef, rle: MaskRle, visit: Visit) -> DecodedExample:
         stored = self.store.open(image)
         mask = Image.fromarray(decode_mask(rle))
-        picture = rgb(stored, turn=stored.size != mask.size)
+        drawn_upright = self.kinds.get(example.source) in DRAWN_UPRIGHT and mask.size == upright_size(stored)
+        picture = rgb(stored, turn=drawn_upright or mask.size != stored.size)
         painting = visit.painting or choose_painting(example, visit=visit.number, rules=self.rules.painting)
         return self._painted(example, picture, picture, mask, painting, frozenset({"target"}))
 

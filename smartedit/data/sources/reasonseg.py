@@ -1,7 +1,8 @@
 """LISA's ReasonSeg: questions whose answer is a region of the picture.
 
 One row is one picture with all its questions. The mask follows LISA's rule: larger shapes are painted first, so that a
-smaller one lies on top; `flag` shapes are left out, and `ignore` shapes become a region that is not scored.
+smaller one lies on top; `flag` shapes are left out, and `ignore` shapes become a region that is not scored. Shapes lie
+on the picture as LISA reads it: upright by its EXIF note.
 """
 
 import logging
@@ -19,7 +20,7 @@ from smartedit.data.examples import ImageRef, MaskRle, Reason, Rejection, Task, 
 from smartedit.data.faults import FaultyRecordError
 from smartedit.data.locations import PICTURE_SUFFIXES, Found, Origin, SourceError, file_names, probe
 from smartedit.data.masks import encode_mask
-from smartedit.data.pictures import picture_size, unreadable
+from smartedit.data.pictures import unreadable, upright_size
 from smartedit.data.sources.origins import origin
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,9 @@ def locate(
                     raise FaultyRecordError(Reason.MISSING_IMAGE, f"{stem}.json has no picture")
                 image = pictures / by_stem[stem]
                 record = load_json(folder / f"{stem}.json")
-                height, width = picture_size(image)
-                labels = _labels(record, stem, height, width, mask_root, mask_threshold)
+                with unreadable(image.name), Image.open(image) as picture:
+                    stored, upright = picture.size, upright_size(picture)
+                labels = _labels(record, stem, upright, stored, mask_root, mask_threshold)
                 yield _example(record, labels, ImageRef(path=shared.relative(image)), shared, stem)
             except FaultyRecordError as error:
                 yield Rejection(source=shared.source, record_id=stem, reason=error.reason, detail=str(error))
@@ -123,23 +125,27 @@ def _is_picture(name: str) -> bool:
 
 
 def _labels(
-    record: Any, stem: str, height: int, width: int, mask_root: Path | None, threshold: int
+    record: Any,
+    stem: str,
+    upright: tuple[int, int],
+    stored: tuple[int, int],
+    mask_root: Path | None,
+    threshold: int,
 ) -> NDArray[np.uint8]:
+    """The label picture of a record; of width and height `upright`, or `stored` where a mask picture is drawn so."""
     if not isinstance(record, dict):
         raise FaultyRecordError(Reason.BAD_RECORD, f"{stem}.json: a dict was expected, got {type(record).__name__}")
     if mask_root is None:
         if not isinstance(record.get("shapes"), list):
             raise FaultyRecordError(Reason.MISSING_FIELD, f"{stem}.json has no list of shapes")
-        return rasterise(record["shapes"], height, width)
+        return rasterise(record["shapes"], height=upright[1], width=upright[0])
     for suffix in PICTURE_SUFFIXES:
         path = mask_root / f"{stem}{suffix}"
         if path.is_file():
             with unreadable(path.name, "mask"), Image.open(path) as mask:
-                values = np.asarray(mask.convert("L"))
-            if values.shape != (height, width):
-                raise FaultyRecordError(
-                    Reason.SIZE_MISMATCH, f"{path.name} is {values.shape}, the picture is {(height, width)}"
-                )
+                size, values = mask.size, np.asarray(mask.convert("L"))
+            if size not in (upright, stored):
+                raise FaultyRecordError(Reason.SIZE_MISMATCH, f"{path.name} is {size}, the picture is {upright}")
             return (values >= threshold).astype(np.uint8)
     raise FaultyRecordError(Reason.MISSING_ANNOTATION, f"no mask picture of {stem} in the mask folder")
 

@@ -3,13 +3,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from smartedit.config.sources import ReasonsegSource
+from smartedit.data.decoding import Decoder, DecodingRules, Visit
 from smartedit.data.examples import Reason, Task
 from smartedit.data.locations import SourceError
 from smartedit.data.masks import area, decode_mask
+from smartedit.data.pictures import PictureStore
+from smartedit.data.segmentation import Painting
 from smartedit.data.sources import explanatory, reasonseg
+from smartedit.data.sources.origins import origin
 from smartedit.data.sources.registry import find_source
 from tests.smartedit.data.trees import HEIGHT, WIDTH, box, save_json, save_picture, shape, split_rows, write_reasonseg
 
@@ -54,6 +58,47 @@ def test_points_outside_are_clipped_and_fractions_cut(folder: Path) -> None:
     expected = np.zeros((HEIGHT, WIDTH), dtype=bool)
     expected[20:23] = True
     assert np.array_equal(mask, expected) and ignored is None
+
+
+def save_turned(path: Path, orientation: int) -> None:
+    """Half black, half white as it is stored, with an EXIF note."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    pixels[:, WIDTH // 2 :] = 255
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize(("orientation", "upright"), [(3, (WIDTH, HEIGHT)), (6, (HEIGHT, WIDTH)), (8, (HEIGHT, WIDTH))])
+def test_shapes_lie_on_the_picture_as_its_exif_note_turns_it(
+    folder: Path, orientation: int, upright: tuple[int, int]
+) -> None:
+    write_reasonseg(folder, "a", [])
+    save_turned(folder / "a.jpg", orientation)
+    lit = ImageOps.exif_transpose(Image.open(folder / "a.jpg")).point(lambda value: value >= 128 and 255)
+    x0, y0, x1, y1 = lit.getbbox() or (0, 0, 0, 0)
+    save_json(folder / "a.json", {"text": ["What is lit?"], "shapes": [box("target", x0, y0, x1 - 1, y1 - 1)]})
+    (row,), reasons = split_rows(reasonseg.read(folder, shared=origin("reasonseg", "reasonseg", "train", folder)))
+    assert reasons == {} and row.mask_rle is not None
+    assert (row.mask_rle.width, row.mask_rle.height) == upright
+    decoder = Decoder(store=PictureStore(folder), kinds={"reasonseg": "reasonseg"}, rules=DecodingRules(side=32))
+    painting = Painting(instruction="paint", color="red", phrase=None)
+    decoded = decoder.decode(row, Visit(painting=painting))
+    assert decoded.seen.size == upright
+    assert decoded.source is not None and decoded.target is not None
+    painted = (decoded.source != decoded.target).any(axis=2)
+    assert 480 <= painted.sum() <= 544
+    assert np.median(decoded.source[painted]) > 240 and np.median(decoded.source[~painted]) < 15
+
+
+def test_mask_pictures_may_be_drawn_upright_or_as_the_picture_is_stored(folder: Path, tmp_path: Path) -> None:
+    write_reasonseg(folder, "a", [])
+    save_turned(folder / "a.jpg", 6)
+    for name, size in {"stored": (WIDTH, HEIGHT), "upright": (HEIGHT, WIDTH)}.items():
+        (tmp_path / name).mkdir()
+        Image.new("L", size, 255).save(tmp_path / name / "a.png")
+        mask, _ = read_one(folder, mask_root=tmp_path / name)
+        assert mask.shape == size[::-1]
 
 
 def test_questions_phrases_and_names(folder: Path) -> None:
