@@ -34,13 +34,15 @@ def find_shards(root: Path, split: str) -> tuple[str, list[Shard]]:
 
     Args:
         root: The data set's folder.
-        split: Shards begin with it (`train-00000-of-...`) or lie in a folder of its name; `all` takes every shard.
+        split: Shards begin with it (`train-00000-of-...`) or lie in a folder of its name; `all` takes every shard. A
+            `save_to_disk` folder that names no split is of `train`, unless its own name is the split.
 
     Returns:
         The layout in words and the shards in the order of their names; no shards where the layout does not match.
 
     Raises:
-        SourceError: A `save_to_disk` folder that only selects rows of other files.
+        SourceError: A `save_to_disk` folder that only selects rows of other files, or does not say that it is of the
+            split.
     """
     for folder in (root, root / "data"):
         paths = sorted(path for path in folder.glob("*.parquet") if split == "all" or _of_split(path.name, split))
@@ -49,6 +51,11 @@ def find_shards(root: Path, split: str) -> tuple[str, list[Shard]]:
     for folder in (root, root / split, root / "train"):
         if (folder / "state.json").is_file() and (folder != root / "train" or split in ("train", "all")):
             own_split, shards = _saved_shards(folder)
+            if own_split is None and folder.name != split and split not in ("train", "all"):
+                raise SourceError(
+                    f"{folder / 'state.json'}: names no split, so its rows are taken for those of train and not of "
+                    f"{split!r}; if they are of {split!r}, give the folder that name, else ask for split train"
+                )
             if own_split is None or split in (own_split, "all"):
                 return f"save_to_disk folder {folder}", shards
     return "", []

@@ -81,7 +81,11 @@ def test_a_saved_folder_is_of_the_split_that_it_says(tmp_path: Path, own: str | 
         with pytest.raises(SourceError, match="holds no MagicBrush split 'dev'"):
             list(magicbrush.read(tmp_path, "dev"))
     else:
+        with pytest.raises(SourceError, match=r"MagicBrush_HF/state.json: names no split.*give the folder that name"):
+            list(magicbrush.read(tmp_path, "dev"))
+        (tmp_path / "MagicBrush_HF").rename(tmp_path / "dev")
         assert len(split_rows(magicbrush.read(tmp_path, "dev"))[0]) == 4
+        assert len(split_rows(magicbrush.read(tmp_path / "dev", "dev"))[0]) == 4
 
 
 def test_every_fault_of_sessions_has_its_reason(tmp_path: Path) -> None:
