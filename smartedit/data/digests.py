@@ -12,6 +12,8 @@ from reason_edit.files import file_sha256
 from smartedit.data.locations import Found, Origin
 
 EDGE = 1 << 20
+UNREADABLE = -1
+"""Stands for the size of what cannot be read, such as a link that leads nowhere; the readers say what it costs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +24,7 @@ class InputDigest:
         path: Relative to the data root.
         covers: What the digest is taken of.
         sha256: Hex digest.
-        bytes: Size of the file; of a folder, the number of its files.
+        bytes: Size of the file, -1 where it cannot be read; of a folder, the number of its files.
     """
 
     path: str
@@ -53,6 +55,13 @@ class Digests:
 
 def _file(path: Path) -> tuple[str, str, int]:
     """A text file by its content; a big container by the part that changes whenever its content does."""
+    try:
+        return _readable_file(path)
+    except OSError:
+        return "nothing", hashlib.sha256().hexdigest(), UNREADABLE
+
+
+def _readable_file(path: Path) -> tuple[str, str, int]:
     size = path.stat().st_size
     take: tuple[str, Callable[[Path], str]] = {
         ".parquet": ("Parquet footer and size", _parquet_footer),
@@ -97,10 +106,14 @@ def _folder(path: Path) -> tuple[str, str, int]:
         folder, prefix = pending.pop()
         with os.scandir(folder) as listing:
             for entry in listing:
-                if entry.is_dir():
-                    pending.append((Path(entry.path), f"{prefix}{entry.name}/"))
-                else:
-                    entries.append((f"{prefix}{entry.name}", entry.stat().st_size))
+                name = f"{prefix}{entry.name}"
+                try:
+                    if entry.is_dir():
+                        pending.append((Path(entry.path), f"{name}/"))
+                    else:
+                        entries.append((name, entry.stat().st_size))
+                except OSError:
+                    entries.append((name, UNREADABLE))
     hasher = hashlib.sha256()
     for name, size in sorted(entries):
         hasher.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))

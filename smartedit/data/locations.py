@@ -152,6 +152,6 @@ def find_pictures(
 
 
 def file_names(folder: Path) -> frozenset[str]:
-    """The names of the entries of a folder, read once."""
+    """The names of the entries of a folder, read once; links that lead nowhere are left out."""
     with os.scandir(folder) as entries:
-        return frozenset(entry.name for entry in entries)
+        return frozenset(entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path))

@@ -206,6 +206,26 @@ def test_data_that_was_moved_is_found_where_it_lies_now_and_not_read_again(own_c
     assert build_manifest(config_of(own_corpus), out, data_root=own_corpus / "moved").up_to_date
 
 
+def test_links_that_lead_nowhere_cost_their_own_records(own_corpus: Path) -> None:
+    out, data_root, folder = own_corpus / "out", own_corpus / "data", own_corpus / "data/ReasonSeg/train"
+    for name in ("b", "c"):
+        write_reasonseg(folder, name, [{"label": "target", "points": [[1, 1], [5, 1], [5, 5]]}])
+    picture = (folder / "b.jpg").rename(own_corpus / "b.jpg")
+    (folder / "b.jpg").symlink_to("nowhere.jpg")
+    (folder / "c.json").unlink()
+    (folder / "c.json").symlink_to("nowhere.json")
+    for place in ("SyntheticData", "coco/train2017", "clip-filtered-dataset/0000132"):
+        (data_root / place / "around.jpg").symlink_to("around.jpg")
+    manifest = build(own_corpus, out)
+    assert manifest.counts == COUNTS
+    assert manifest.rejections["reasonseg"] == {"missing_image": 1, "missing_annotation": 1}
+    assert build_manifest(config_of(own_corpus), out, data_root=data_root).up_to_date
+    (folder / "b.jpg").unlink()
+    (folder / "b.jpg").symlink_to(picture)
+    assert set(COUNTS) - set(build_manifest(config_of(own_corpus), out, data_root=data_root).reused) == {"reasonseg"}
+    assert Manifest(out).sizes["reasonseg"] == 2
+
+
 def test_two_builds_in_one_folder_do_not_meet(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / ".parts").mkdir()
     with (tmp_path / ".parts/lock").open("w") as file:
