@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from reason_edit.files import file_sha256
@@ -38,19 +39,20 @@ class Digests:
 
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
-        self._taken: dict[Path, InputDigest] = {}
+        self._taken: dict[tuple[Path, tuple[str, ...]], InputDigest] = {}
 
     def of(self, found: Found) -> list[InputDigest]:
         """The digests of all that a source is read from, in a fixed order."""
         paths = sorted({*found.inputs, *found.folders})
-        return [self._digest(path) for path in paths]
+        return [self._digest(path, found.contents) for path in paths]
 
-    def _digest(self, path: Path) -> InputDigest:
-        if path not in self._taken:
-            covers, digest, size = _folder(path) if path.is_dir() else _file(path)
+    def _digest(self, path: Path, contents: tuple[str, ...]) -> InputDigest:
+        if (path, contents) not in self._taken:
+            covers, digest, size = _folder(path, contents) if path.is_dir() else _file(path)
             relative = Origin.relative_path(path, self.data_root)
-            self._taken[path] = InputDigest(path=relative, covers=covers, sha256=digest, bytes=size)
-        return self._taken[path]
+            taken = InputDigest(path=relative, covers=covers, sha256=digest, bytes=size)
+            self._taken[path, contents] = taken
+        return self._taken[path, contents]
 
 
 def _file(path: Path) -> tuple[str, str, int]:
@@ -98,9 +100,9 @@ def _edges(path: Path) -> str:
         return hashlib.sha256(size.to_bytes(8, "little") + first + file.read(EDGE)).hexdigest()
 
 
-def _folder(path: Path) -> tuple[str, str, int]:
-    """The names and sizes of all files below a folder."""
-    entries: list[tuple[str, int]] = []
+def _folder(path: Path, contents: tuple[str, ...]) -> tuple[str, str, int]:
+    """The names and sizes of all files below a folder, and the content of those that are called so."""
+    entries: list[tuple[str, int | str]] = []
     pending = [(path, "")]
     while pending:
         folder, prefix = pending.pop()
@@ -110,11 +112,14 @@ def _folder(path: Path) -> tuple[str, str, int]:
                 try:
                     if entry.is_dir():
                         pending.append((Path(entry.path), f"{name}/"))
+                    elif entry.name in contents:
+                        entries.append((name, file_sha256(entry.path)))
                     else:
                         entries.append((name, entry.stat().st_size))
                 except OSError:
                     entries.append((name, UNREADABLE))
     hasher = hashlib.sha256()
-    for name, size in sorted(entries):
-        hasher.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
-    return "names and sizes of the files", hasher.hexdigest(), len(entries)
+    for name, mark in sorted(entries, key=itemgetter(0)):
+        hasher.update(f"{name}\0{mark}\n".encode("utf-8", "surrogateescape"))
+    covers = "names and sizes of the files" + "".join(f", content of {name}" for name in contents)
+    return covers, hasher.hexdigest(), len(entries)

@@ -55,6 +55,7 @@ class Found:
         layout: The layout that matched, in words.
         inputs: Files whose content decides the rows.
         folders: Folders whose file names and sizes decide the rows.
+        contents: Names of small files anywhere in these folders whose content decides the rows, too.
         rows: Reads the data set, record by record.
         batches: Reads it in columns where there are too many records for Python objects.
         total: How many records there are, where that is known before reading.
@@ -64,6 +65,7 @@ class Found:
     layout: str
     inputs: tuple[Path, ...]
     folders: tuple[Path, ...] = ()
+    contents: tuple[str, ...] = ()
     rows: Callable[[], Iterator[TrainingExample | Rejection]]
     batches: "Callable[[], Iterator[pa.RecordBatch | Rejection]] | None" = None
     total: int | None = None

@@ -11,7 +11,7 @@ from smartedit.data.faults import FaultyRecordError
 from smartedit.data.locations import Found, Origin, SourceError
 from smartedit.data.sources.hub_tables import Shard, find_shards, shard_records
 from smartedit.data.sources.origins import origin
-from smartedit.data.sources.pix2pix_archives import Folders, PairStore, Zips, listed_pairs, part_of
+from smartedit.data.sources.pix2pix_archives import PROMPT, Folders, PairStore, Zips, listed_pairs, part_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ def _locate_here(folder: Path, split: str, layout: Layout, shared: Origin) -> Fo
             + ("" if listing else ", without seeds.json, so in the order of their names"),
             inputs=listing,
             folders=(folder,),
+            contents=(PROMPT,),
             rows=partial(_pair_rows, folder, partial(Folders, folder, shared), split, shared),
         )
     return None

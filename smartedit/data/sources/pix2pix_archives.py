@@ -16,6 +16,8 @@ Listed = list[tuple[str, list[str]]]
 """Prompt names with the seeds of their pairs."""
 
 
+PROMPT = "prompt.json"
+"""The file with a prompt's texts."""
 LARGEST_PROMPT = 1 << 24
 """Bytes of an unpacked prompt.json; a small archive can unpack to more than the memory holds."""
 
@@ -66,7 +68,7 @@ def part_of(listed: Listed, split: str) -> Listed:
 
 def _edit(record: Any, name: str) -> str:
     if not isinstance(record, dict) or "edit" not in record:
-        raise FaultyRecordError(Reason.MISSING_FIELD, f"{name}/prompt.json has no key 'edit'")
+        raise FaultyRecordError(Reason.MISSING_FIELD, f"{name}/{PROMPT} has no key 'edit'")
     return record["edit"] if isinstance(record["edit"], str) else ""
 
 
@@ -88,7 +90,7 @@ class Folders:
         if (folder / "seeds.json").is_file():
             return True
         with os.scandir(folder) as entries:
-            return any(entry.name.isdigit() and (folder / entry.name / "prompt.json").is_file() for entry in entries)
+            return any(entry.name.isdigit() and (folder / entry.name / PROMPT).is_file() for entry in entries)
 
     def names(self) -> set[str]:
         """All prompt folders."""
@@ -112,9 +114,9 @@ class Folders:
 
     def prompt(self, name: str) -> str:
         """The edit instruction of a prompt."""
-        if "prompt.json" not in self._files(name):
-            raise FaultyRecordError(Reason.MISSING_ANNOTATION, f"{name} has no prompt.json")
-        return _edit(load_json(self.root / name / "prompt.json"), name)
+        if PROMPT not in self._files(name):
+            raise FaultyRecordError(Reason.MISSING_ANNOTATION, f"{name} has no {PROMPT}")
+        return _edit(load_json(self.root / name / PROMPT), name)
 
     def picture(self, name: str, seed: str, which: int) -> ImageRef | None:
         """Source (0) or target (1) of a pair."""
@@ -166,9 +168,9 @@ class Zips:
 
     def prompt(self, name: str) -> str:
         """The edit instruction of a prompt."""
-        if "prompt.json" not in self._files(name):
-            raise FaultyRecordError(Reason.MISSING_ANNOTATION, f"{name} has no prompt.json")
-        number, member = self._files(name)["prompt.json"]
+        if PROMPT not in self._files(name):
+            raise FaultyRecordError(Reason.MISSING_ANNOTATION, f"{name} has no {PROMPT}")
+        number, member = self._files(name)[PROMPT]
         size = self._archives[number].getinfo(member).file_size
         if size > LARGEST_PROMPT:
             raise FaultyRecordError(
@@ -178,7 +180,7 @@ class Zips:
             content = self._archives[number].read(member)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
             raise FaultyRecordError(Reason.BAD_ARCHIVE, f"{member}: cannot be unpacked ({error})") from error
-        return _edit(parse_json(content, f"{name}/prompt.json"), name)
+        return _edit(parse_json(content, f"{name}/{PROMPT}"), name)
 
     def picture(self, name: str, seed: str, which: int) -> ImageRef | None:
         """Source (0) or target (1) of a pair."""

@@ -168,6 +168,13 @@ def swap_picture(corpus: Path) -> None:
     save_picture(corpus / "data/MagicBrush/dev/images/34/34-output1.png", (9, 9))
 
 
+def change_prompt(corpus: Path) -> None:
+    path = corpus / "data/clip-filtered-dataset/0000132/prompt.json"
+    before = path.stat()
+    path.write_text(path.read_text().replace("edit 0000132", "turn 0000132"))
+    assert path.stat().st_size == before.st_size
+
+
 def change_caption(corpus: Path) -> None:
     path = corpus / "data/cc12m.tsv"
     path.write_text(path.read_text().replace("A box", "A cat"))
@@ -179,6 +186,7 @@ def change_caption(corpus: Path) -> None:
         (change_json, "llava"),
         (add_record, "reasonseg"),
         (remove_picture, "instructpix2pix"),
+        (change_prompt, "instructpix2pix"),
         (change_caption, "cc12m"),
         (swap_picture, "magicbrush"),
     ],
