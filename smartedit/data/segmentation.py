@@ -32,6 +32,8 @@ TRANSPARENCY = 0.5
 EMPTY_SHARE = 0.2
 REMOVED_LABELS = frozenset({11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90})
 """Label values of COCO-Stuff's list that COCO took out and that no picture holds."""
+FIRST_STUFF = 91
+"""The lowest label value of COCO-Stuff's list that is stuff; the things lie below."""
 
 AbsentClass = Literal["exact", "smartedit"]
 """Classes to ask for though they are not there: all that are not, or what the authors' loop leaves of the list."""
@@ -121,7 +123,8 @@ def _label_painting(
     if not shown:
         return Painting(instruction=_pick(NOTHING_PHRASINGS, generator) or "", color=color, phrase=None)
     ask_absent = generator.random() < rules.empty_share
-    absent = absent_labels(label_names, shown, rules.absent_class) if ask_absent else []
+    told = _stuff(label_names) if _is_stuff_only(own, label_names) else label_names
+    absent = absent_labels(told, shown, rules.absent_class) if ask_absent else []
     if rules.absent_class == "exact":
         absent = [value for value in absent if value not in own and label_names[value] not in own.values()]
     label = _pick(absent, generator) if absent else None
@@ -134,6 +137,16 @@ def _label_painting(
         phrase=phrase,
         label_id=label,
     )
+
+
+def _is_stuff_only(own: Mapping[int, str], label_names: Mapping[int, str]) -> bool:
+    """Whether a row's label map has the stuff-only coding, whose values are not shifted by one."""
+    return any(label_names.get(value) != name for value, name in own.items())
+
+
+def _stuff(label_names: Mapping[int, str]) -> dict[int, str]:
+    """The names of stuff: of a thing a stuff-only map does not say whether it is there."""
+    return {value: name for value, name in label_names.items() if value >= FIRST_STUFF}
 
 
 def absent_labels(label_names: Mapping[int, str], present: Sequence[int], rule: AbsentClass = "exact") -> list[int]:

@@ -7,7 +7,7 @@ import pytest
 from smartedit.data.examples import ImageRef, Task, TrainingExample
 from smartedit.data.masks import encode_mask
 from smartedit.data.phrasings import NOTHING_PHRASINGS, PHRASINGS, QUESTION_PHRASINGS, PhrasingError, load_phrasings
-from smartedit.data.segmentation import COLORS, PaintingRules, absent_labels, choose_painting, paint
+from smartedit.data.segmentation import COLORS, AbsentClass, PaintingRules, absent_labels, choose_painting, paint
 
 MASK = encode_mask(np.eye(4, dtype=bool))
 NAMES = {value: f"Class{value + 1}" for value in range(182)}
@@ -70,6 +70,19 @@ def test_classes_outside_of_the_crop_are_neither_present_nor_absent() -> None:
     drawn = [choose_painting(label_row(i), present=[16, 255], label_names=NAMES, rules=rules) for i in range(600)]
     assert {d.label_id for d in drawn} & {0, 123} == set()
     assert 16 in {d.label_id for d in drawn}
+
+
+@pytest.mark.parametrize("rule", ["exact", "smartedit"])
+def test_of_a_stuff_only_map_no_thing_counts_as_absent(rule: AbsentClass) -> None:
+    own, rules = (92, 124, 182), PaintingRules(absent_class=rule)
+    names = tuple(NAMES[value - 1] for value in own)
+    examples = [row(i, mask_image=ImageRef(path="m.png"), label_ids=own, phrases=names) for i in range(1500)]
+    drawn = [choose_painting(e, present=[*own, 183, 255], label_names=NAMES, rules=rules) for e in examples]
+    absent = {d.phrase for d in drawn if d.label_id not in own}
+    assert len(absent) > 60 and absent <= {NAMES[value] for value in range(91, 182)}
+    assert rule == "smartedit" or not absent & set(names)
+    shifted = [choose_painting(label_row(i, ids=(92, 124)), label_names=NAMES, rules=rules) for i in range(100)]
+    assert any(d.label_id is not None and d.label_id < 91 for d in shifted)
 
 
 def test_nothing_labeled_means_nothing_painted() -> None:
