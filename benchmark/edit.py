@@ -16,6 +16,7 @@ from benchmark.methods.specs import FallibleEditor, Method, MethodError, Privile
 from benchmark.provenance import changed_settings
 from benchmark.records import EditRecord
 from benchmark.runs import Run, RunError
+from benchmark.standing import forget_scores
 from reason_edit.files import file_sha256, sole_holder, write_bytes
 from reason_edit.loading import ImageError, read_image, to_rgb
 from reason_edit.schema import EditSample
@@ -103,7 +104,7 @@ def edit_run(
 
 
 def merge_edits(run: Run, samples: Sequence[EditSample]) -> list[EditRecord]:
-    """Join the parts of all methods and shards into `edits.parquet`.
+    """Join the parts of all methods and shards into `edits.parquet`; scores on pictures that are gone go too.
 
     Args:
         run: The run folder.
@@ -123,6 +124,7 @@ def merge_edits(run: Run, samples: Sequence[EditSample]) -> list[EditRecord]:
             found.setdefault((record.method, record.sample_id), []).append(record)
     standing = [_standing(run, records) for records in found.values()]
     records = sorted(standing, key=lambda r: (labels.index(r.method), order.get(r.sample_id, -1)))
+    forget_scores(run, records)
     write_rows(run.edits_path, records, EditRecord)
     return records
 

@@ -16,13 +16,14 @@ from typing import Any
 from benchmark.human_comparison import PairedTest, compare_ratings
 from benchmark.records import Score, Unscored
 from benchmark.runs import Run
+from benchmark.standing import standing
 from reason_edit.files import atomic_path, write_text
 from reason_edit.rating.agreement import Agreement, RaterProfile, measure_agreement, profile_raters
 from reason_edit.rating.ins_align import PROTOCOL, RESAMPLES, Cube, InsAlign, build_cube, summarise_ratings
 from reason_edit.rating.returns import AttentionAnswer, Returns
 from reason_edit.rating.study import Rating, RatingError
 from reason_edit.schema import Category
-from reason_edit.tables import to_table, write_rows
+from reason_edit.tables import TableError, read_rows, to_table, write_rows
 
 METRIC = "ins_align"
 
@@ -35,6 +36,7 @@ class Aggregate:
         protocol: How it was measured.
         raters: Who counted.
         without: Who was left out by the caller's wish.
+        outdated: Answers that do not count, because the runs have another picture there now, or none.
         summaries: By method and group.
         agreement: Among the raters.
         profiles: Each rater beside the others.
@@ -45,6 +47,7 @@ class Aggregate:
     protocol: str
     raters: tuple[str, ...]
     without: tuple[str, ...]
+    outdated: int
     summaries: tuple[InsAlign, ...]
     agreement: Agreement
     profiles: tuple[RaterProfile, ...]
@@ -83,6 +86,21 @@ def export_ratings(runs: Sequence[Run], returns: Returns) -> list[tuple[Path, in
     return written
 
 
+def read_ratings(run: Run) -> list[Rating]:
+    """The rating table of a run; answers on pictures that are gone are in it too.
+
+    Raises:
+        RatingError: There is none, or it does not say which pictures were rated.
+    """
+    path = run.folder / "ratings.parquet"
+    if not path.is_file():
+        raise RatingError(f"{run.folder}: no ratings.parquet; `smartedit-bench rate export` writes it")
+    try:
+        return read_rows(path, Rating)
+    except TableError as error:
+        raise RatingError(f"{error}; `smartedit-bench rate export` writes it anew from the study") from error
+
+
 def _methods(runs: Sequence[Run]) -> list[set[str]]:
     return [{e.method for e in run.edits()} for run in runs]
 
@@ -90,7 +108,7 @@ def _methods(runs: Sequence[Run]) -> list[set[str]]:
 def aggregate_ratings(
     runs: Sequence[Run], returns: Returns, *, without: Sequence[str] = (), resamples: int = RESAMPLES
 ) -> Aggregate:
-    """Compute Ins-align and write it into the run folders.
+    """Compute Ins-align of the pictures that the runs have now and write it into the run folders.
 
     Args:
         runs: The run folders of the study.
@@ -102,15 +120,19 @@ def aggregate_ratings(
         What was found; each run folder holds it as `ins_align.json`, and its methods' numbers among its scores.
 
     Raises:
-        RatingError: There is no rating, a rater to leave out is unknown, or the runs disagree on a sample.
+        RatingError: There is no rating of these pictures, a rater to leave out is unknown, or the runs disagree on a
+            sample.
     """
     known = {r.rater for r in returns.ratings}
     if strangers := sorted(set(without) - known):
         raise RatingError(f"no rater {', '.join(strangers)}; there are {', '.join(sorted(known)) or 'none'}")
-    ratings = [r for r in returns.ratings if r.rater not in without]
-    if not ratings:
+    asked = [r for r in returns.ratings if r.rater not in without]
+    if not asked:
         raise RatingError("there is no rating yet")
     export_ratings(runs, returns)
+    ratings = standing(runs, asked)
+    if not ratings:
+        raise RatingError(f"all {len(asked)} answers are on pictures that these runs no longer have")
     samples = _samples(runs)
     cube = build_cube(ratings, samples)
     attention = [a for a in returns.attention if a.rater not in without]
@@ -118,6 +140,7 @@ def aggregate_ratings(
         protocol=PROTOCOL,
         raters=cube.raters,
         without=tuple(sorted(without)),
+        outdated=len(asked) - len(ratings),
         summaries=tuple(summarise_ratings(cube, samples, resamples=resamples)),
         agreement=measure_agreement(cube, resamples=resamples),
         profiles=tuple(profile_raters(cube, ratings, attention)),

@@ -6,7 +6,7 @@ RUN/edits/METHOD/<category>/<stem>.png
 RUN/edits/METHOD.parquet  EditRecord rows of one method (METHOD.1-of-4.parquet for a shard)
 RUN/edits.parquet         all EditRecord rows
 RUN/scores/...            finished batches of scores, so that a killed run resumes
-RUN/scores.parquet        Score rows, long form
+RUN/scores.parquet        Score rows, long form, each of the picture in edits.parquet
 RUN/unscored.parquet      Unscored rows: why a score is NaN or infinite
 RUN/report.*, RUN/tables/ what `report` wrote
 RUN/log.jsonl             when, and how long: the one file that differs between two runs of one command

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmark.human_ratings import read_ratings
 from benchmark.runs import Run, RunError
 from reason_edit.rating.pictures import Pictures
 from reason_edit.rating.returns import Returns, read_returns
@@ -13,7 +14,6 @@ from reason_edit.rating.store import Store, check_name
 from reason_edit.rating.study import (
     Answer,
     ItemKey,
-    Rating,
     RatingError,
     StudyItem,
     describe_changes,
@@ -22,7 +22,6 @@ from reason_edit.rating.study import (
     item_order,
 )
 from reason_edit.schema import EditSample
-from reason_edit.tables import read_rows
 
 COPY = "attention copy"
 TARGET = "attention target"
@@ -278,8 +277,7 @@ def read_answers(runs: Sequence[Run], study: str | None) -> Returns:
     location = study_location(runs[0].folder, study)
     if study is not None or Path(location).is_file():
         return read_returns(Store.open(location))
-    tables = [run.folder / "ratings.parquet" for run in runs]
-    if not any(t.is_file() for t in tables):
+    rated = [run for run in runs if (run.folder / "ratings.parquet").is_file()]
+    if not rated:
         raise RatingError(f"{runs[0].folder}: no study.sqlite and no ratings.parquet; `rate serve` begins a study")
-    ratings = [r for t in tables if t.is_file() for r in read_rows(t, Rating)]
-    return Returns(ratings=tuple(ratings), attention=(), raters=())
+    return Returns(ratings=tuple(r for run in rated for r in read_ratings(run)), attention=(), raters=())

@@ -26,6 +26,8 @@ def print_aggregate(result: Aggregate) -> None:
     for profile in result.profiles:
         for concern in profile.concerns:
             console.print(f"Look at {profile.rater}: {concern}. Counted; `--without` leaves a rater out.", markup=False)
+    if result.outdated:
+        console.print(f"Left out, on pictures that these runs no longer have: {result.outdated} answers", markup=False)
     if result.without:
         console.print(f"Left out on request: {', '.join(result.without)}", markup=False)
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.human_ratings import plain_json
+from benchmark.human_ratings import plain_json, read_ratings
 from benchmark.judges.judging import read_judgements
 from benchmark.judges.verdicts import JudgeError, Judgement
 from benchmark.runs import Run
+from benchmark.standing import standing
 from reason_edit.files import write_text
 from reason_edit.rating.ins_align import (
     CONFIDENCE,
@@ -24,7 +25,6 @@ from reason_edit.rating.ins_align import (
 )
 from reason_edit.rating.study import Answer, Rating
 from reason_edit.schema import Category
-from reason_edit.tables import read_rows
 
 Values = NDArray[np.float64]
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -171,7 +171,7 @@ def _ratio(above: Values, below: Values) -> Values:
 
 
 def store_agreement(run: Run, name: str, *, resamples: int = RESAMPLES) -> list[JudgeAgreement]:
-    """Compare a judge of a run with the run's ratings and keep the result beside the judgements.
+    """Compare a judge of a run with the run's ratings, on the pictures that are there, and keep the result.
 
     Args:
         run: The run folder, with `ratings.parquet`.
@@ -182,12 +182,10 @@ def store_agreement(run: Run, name: str, *, resamples: int = RESAMPLES) -> list[
         The agreement, all edits first.
 
     Raises:
-        JudgeError: There are no ratings or no judgements, or no edit has both.
+        RatingError: There are no ratings, or they do not say of which pictures they are.
+        JudgeError: There are no judgements, or no edit has both.
     """
-    path = run.folder / "ratings.parquet"
-    if not path.is_file():
-        raise JudgeError(f"{run.folder}: no ratings.parquet; `smartedit-bench rate export` writes it")
-    ratings = read_rows(path, Rating)
+    ratings = standing([run], read_ratings(run))
     samples = {s.sample_id: s.category for s in run.samples()}
     found = compare_with_people(read_judgements(run, name), ratings, samples, resamples=resamples)
     content = {

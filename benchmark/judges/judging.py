@@ -8,6 +8,7 @@ RUN/scores.parquet              Score rows of metric `judge:NAME`, never among t
 """
 
 import json
+import logging
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -18,9 +19,12 @@ from benchmark.human_ratings import store_scores
 from benchmark.judges.verdicts import Case, Judge, JudgeError, Judgement
 from benchmark.records import Score, Unscored
 from benchmark.runs import Run
+from benchmark.standing import standing
 from reason_edit.files import file_sha256, write_text
 from reason_edit.rating.study import Answer
-from reason_edit.tables import read_rows, write_rows
+from reason_edit.tables import TableError, read_rows, write_rows
+
+logger = logging.getLogger(__name__)
 
 METRIC_PREFIX = "judge:"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -39,7 +43,7 @@ def judge_run(
 ) -> list[Judgement]:
     """Judge the edits of a run and put the answers among its scores: 1 for aligned, 0 for not, NaN for no answer.
 
-    Judgements of methods that are not judged now are kept, if the same model made them.
+    Judgements of methods that are not judged now are kept, if the same model made them of the pictures that are there.
 
     Args:
         run: The run folder.
@@ -61,7 +65,8 @@ def judge_run(
     if strangers := sorted(set(methods or ()) - known):
         raise JudgeError(f"no method {', '.join(strangers)} in {run.folder}; there are {', '.join(sorted(known))}")
     chosen = known if methods is None else set(methods)
-    kept = [j for j in _earlier(run, judge, name) if j.method not in chosen and j.method in known]
+    earlier = _earlier(run, judge, name)
+    kept = [j for j in earlier if j.method not in chosen and j.method in known]
     cases, rows = _cases(run, chosen)
     for done, (case, opinion) in enumerate(zip(cases, judge.judge(cases), strict=True), start=1):
         rows.append(
@@ -71,26 +76,32 @@ def judge_run(
                 answer=opinion.answer,
                 reason=opinion.reason,
                 reply=opinion.reply,
+                edited_sha256=case.edited_sha256,
             )
         )
         if progress is not None:
             progress(done, len(cases))
     rows = sorted([*kept, *rows], key=lambda j: (j.method, j.sample_id))
+    if rows != earlier:
+        _path(run, name, ".agreement.json").unlink(missing_ok=True)
     _write(run, judge, name, rows, details or {})
     return rows
 
 
 def read_judgements(run: Run, name: str) -> list[Judgement]:
-    """The judgements of one judge.
+    """The judgements of one judge on the pictures that the run has now.
 
     Raises:
-        JudgeError: It has not judged this run.
+        JudgeError: It has not judged this run, or its table does not say which pictures it judged.
     """
     path = _path(run, name, ".parquet")
     if not path.is_file():
         there = ", ".join(judges_of(run)) or "none"
         raise JudgeError(f"{run.folder}: no judge {name!r} has judged this run; there are {there}")
-    return read_rows(path, Judgement)
+    try:
+        return standing([run], read_rows(path, Judgement))
+    except TableError as error:
+        raise JudgeError(f"{error}; let {name!r} judge this run again") from error
 
 
 def judges_of(run: Run) -> list[str]:
@@ -112,7 +123,7 @@ def _path(run: Run, name: str, suffix: str) -> Path:
 
 
 def _earlier(run: Run, judge: Judge, name: str) -> list[Judgement]:
-    """What is there under this name.
+    """What is there under this name, on the pictures that are there.
 
     Raises:
         JudgeError: Another judge made it.
@@ -126,7 +137,12 @@ def _earlier(run: Run, judge: Judge, name: str) -> list[Judgement]:
             f"{path}: {name!r} is {told['model']} under {told['protocol']}; this one is {judge.model} under "
             f"{judge.protocol}. Choose another --name; a table never mixes two judges"
         )
-    return read_judgements(run, name) if _path(run, name, ".parquet").is_file() else []
+    table = _path(run, name, ".parquet")
+    try:
+        return standing([run], read_rows(table, Judgement)) if table.is_file() else []
+    except TableError as error:
+        logger.warning("%s; nothing of it is kept", error)
+        return []
 
 
 def _cases(run: Run, chosen: set[str]) -> tuple[list[Case], list[Judgement]]:
@@ -144,7 +160,14 @@ def _cases(run: Run, chosen: set[str]) -> tuple[list[Case], list[Judgement]]:
                 why = (record.error if record else "not edited yet") or "no reason was recorded"
                 reason = f"no edited picture: {why}"
                 missing.append(
-                    Judgement(method=method, sample_id=sample.sample_id, answer=None, reason=reason, reply=None)
+                    Judgement(
+                        method=method,
+                        sample_id=sample.sample_id,
+                        answer=None,
+                        reason=reason,
+                        reply=None,
+                        edited_sha256=None,
+                    )
                 )
                 continue
             path = run.folder / record.image
@@ -156,7 +179,7 @@ def _cases(run: Run, chosen: set[str]) -> tuple[list[Case], list[Judgement]]:
 
 def _write(run: Run, judge: Judge, name: str, rows: Sequence[Judgement], details: dict[str, Any]) -> None:
     scores, unscored = [], []
-    for row in rows:
+    for row in standing([run], rows):  # a picture may have been made anew in the meantime
         key = {
             "method": row.method,
             "sample_id": row.sample_id,

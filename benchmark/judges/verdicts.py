@@ -55,6 +55,7 @@ class Judgement:
         answer: Aligned or not; None where the judge gave no usable answer.
         reason: Why there is none.
         reply: The raw reply.
+        edited_sha256: Hash of the picture that was judged; None where there was none.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Judgement:
     answer: Answer | None
     reason: str | None
     reply: str | None
+    edited_sha256: str | None
 
 
 class Judge(Protocol):

@@ -95,6 +95,7 @@ def read_returns(store: Store) -> Returns:
                         rater=rater.name,
                         answer=vote.answer,
                         seconds=vote.seconds,
+                        edited_sha256=key.edited_sha256,
                     )
                 )
             else:

@@ -32,6 +32,7 @@ class Rating:
         rater: The name that the organiser gave.
         answer: Whether the edit follows the instruction.
         seconds: How long the rater looked, as the page measured it; time in a hidden tab does not count.
+        edited_sha256: Hash of the picture that the rater saw as the edit.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Rating:
     rater: str
     answer: Answer
     seconds: float
+    edited_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ def study(
             rater=rater,
             answer=Answer.ALIGNED if generator.random() < share else Answer.NOT_ALIGNED,
             seconds=1.0,
+            edited_sha256="0" * 64,
         )
         for method, share in shares.items()
         for sample in samples

@@ -126,7 +126,7 @@ def test_export_and_status(rated: Run) -> None:
     assert "100 ratings" in invoke(rate_app, "export", rated.folder)
     rows = read_rows(rated.folder / "ratings.parquet", Rating)
     table = pd.read_csv(rated.folder / "ratings.csv")
-    assert list(table.columns) == ["method", "sample_id", "rater", "answer", "seconds"]
+    assert list(table.columns) == ["method", "sample_id", "rater", "answer", "seconds", "edited_sha256"]
     assert len(rows) == len(table) == 100
     assert set(table["answer"]) == {"aligned", "not"}
     assert len(pd.read_parquet(rated.folder / "attention.parquet")) == 16

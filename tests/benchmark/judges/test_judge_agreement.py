@@ -9,17 +9,20 @@ from benchmark.judges.verdicts import JudgeError, Judgement
 from reason_edit.rating.study import Answer, Rating
 from reason_edit.schema import Category
 
+PICTURE = "0" * 64
 YES, NO, UNSURE = Answer.ALIGNED, Answer.NOT_ALIGNED, Answer.CANNOT_TELL
 
 
 def people(method: str, sample: str, *answers: Answer) -> list[Rating]:
     return [
-        Rating(method=method, sample_id=sample, rater=f"r{i}", answer=a, seconds=1.0) for i, a in enumerate(answers)
+        Rating(method=method, sample_id=sample, rater=f"r{i}", answer=a, seconds=1.0, edited_sha256=PICTURE)
+        for i, a in enumerate(answers)
     ]
 
 
 def judged(method: str, sample: str, answer: Answer | None) -> Judgement:
-    return Judgement(method=method, sample_id=sample, answer=answer, reason=None if answer else "refused", reply=None)
+    reason = None if answer else "refused"
+    return Judgement(method=method, sample_id=sample, answer=answer, reason=reason, reply=None, edited_sha256=PICTURE)
 
 
 def parts(

@@ -23,7 +23,7 @@ YES, NO, UNSURE = Answer.ALIGNED, Answer.NOT_ALIGNED, Answer.CANNOT_TELL
 
 
 def rating(sample: str, rater: str, answer: Answer, method: str = "m", seconds: float = 3.0) -> Rating:
-    return Rating(method=method, sample_id=sample, rater=rater, answer=answer, seconds=seconds)
+    return Rating(method=method, sample_id=sample, rater=rater, answer=answer, seconds=seconds, edited_sha256="0" * 64)
 
 
 def by_group(ratings: list[Rating], samples: dict[str, Category] = SAMPLES) -> dict[str, tuple[float, int, int]]:
