@@ -8,8 +8,8 @@ RUN/scores.parquet                 Score rows of metric `ins_align` under protoc
 
 import json
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from benchmark.runs import Run
 from benchmark.standing import standing
 from reason_edit.files import atomic_path, write_text
 from reason_edit.rating.agreement import Agreement, RaterProfile, measure_agreement, profile_raters
-from reason_edit.rating.ins_align import PROTOCOL, RESAMPLES, Cube, InsAlign, build_cube, summarise_ratings
+from reason_edit.rating.ins_align import GROUPS, PROTOCOL, RESAMPLES, Cube, InsAlign, build_cube, summarise_ratings
 from reason_edit.rating.returns import AttentionAnswer, Returns
 from reason_edit.rating.study import Rating, RatingError
 from reason_edit.schema import Category
@@ -136,22 +136,43 @@ def aggregate_ratings(
     samples = _samples(runs)
     cube = build_cube(ratings, samples)
     attention = [a for a in returns.attention if a.rater not in without]
+    held = _held(runs)
+
+    def total(group: str, methods: Iterable[str]) -> int:
+        """Samples of a group that the methods' runs all have (N)."""
+        return sum(samples[i] in GROUPS[group] for i in set.intersection(*(held[m] for m in methods)))
+
     result = Aggregate(
         protocol=PROTOCOL,
         raters=cube.raters,
         without=tuple(sorted(without)),
         outdated=len(asked) - len(ratings),
-        summaries=tuple(summarise_ratings(cube, samples, resamples=resamples)),
+        summaries=tuple(
+            replace(s, total=total(s.group, [s.method])) for s in summarise_ratings(cube, samples, resamples=resamples)
+        ),
         agreement=measure_agreement(cube, resamples=resamples),
         profiles=tuple(profile_raters(cube, ratings, attention)),
-        comparisons=tuple(compare_ratings(cube, samples, resamples=resamples)),
+        comparisons=tuple(
+            replace(c, total=total(c.group, [c.first, c.second]))
+            for c in compare_ratings(cube, samples, resamples=resamples)
+        ),
         resamples=resamples,
     )
     content = json.dumps(plain_json(asdict(result)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     for run, own in zip(runs, _methods(runs), strict=True):
-        store_scores(run, *_scores(cube, own), replaced={(PROTOCOL, METRIC)})
+        store_scores(run, *_scores(cube, own, {s.sample_id for s in run.samples()}), replaced={(PROTOCOL, METRIC)})
         write_text(run.folder / "ins_align.json", content)
     return result
+
+
+def _held(runs: Sequence[Run]) -> dict[str, set[str]]:
+    """The samples of each method's run; runs on parts of a data set have other ones."""
+    held: dict[str, set[str]] = {}
+    for run, own in zip(runs, _methods(runs), strict=True):
+        ids = {s.sample_id for s in run.samples()}
+        for method in own:
+            held[method] = held.get(method, set()) | ids
+    return held
 
 
 def _samples(runs: Sequence[Run]) -> dict[str, Category]:
@@ -163,8 +184,8 @@ def _samples(runs: Sequence[Run]) -> dict[str, Category]:
     return samples
 
 
-def _scores(cube: Cube, methods: set[str]) -> tuple[list[Score], list[Unscored]]:
-    """A score for every sample of the methods; NaN, with the reason, where nobody decided."""
+def _scores(cube: Cube, methods: set[str], samples: set[str]) -> tuple[list[Score], list[Unscored]]:
+    """A score of the methods for every one of their run's samples; NaN, with the reason, where nobody decided."""
     scores, unscored = [], []
     means = cube.sample_means
     undecided = cube.undecided.sum(axis=0)
@@ -172,6 +193,8 @@ def _scores(cube: Cube, methods: set[str]) -> tuple[list[Score], list[Unscored]]
         if method not in methods:
             continue
         for s, sample in enumerate(cube.samples):
+            if sample not in samples:
+                continue
             key = {"method": method, "sample_id": sample, "protocol": PROTOCOL, "metric": METRIC}
             scores.append(Score(**key, value=float(means[m, s])))
             if math.isnan(means[m, s]):

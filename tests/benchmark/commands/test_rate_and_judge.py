@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from benchmark.commands.judge import app as judge_app
 from benchmark.commands.rate import app as rate_app
 from benchmark.commands.rating_study import open_study
+from benchmark.report.content import load_content
 from benchmark.runs import Run
 from reason_edit.rating.store import Store, Vote
 from reason_edit.rating.study import Answer, Rating, RatingError
@@ -159,6 +160,25 @@ def test_two_runs_are_rated_together_and_get_their_own_numbers(tmp_path: Path) -
     content = json.loads((second.folder / "ins_align.json").read_text())
     assert {s["method"] for s in content["summaries"]} == set(METHODS[:2])
     assert "name all runs of the study" in refusal(rate_app, "export", first.folder)
+
+
+def test_a_run_on_a_part_of_the_samples_gets_numbers_of_its_own_samples(tmp_path: Path) -> None:
+    part = write_run(tmp_path / "part", samples=2, methods=METHODS[:1])
+    whole = write_run(tmp_path / "whole", samples=6, methods=METHODS[1:2])
+    opened = open_study([part.folder, whole.folder], None, names=["ann", "bo"])
+    rate_all(opened.store)
+    opened.store.engine.dispose()
+    output = invoke(rate_app, "aggregate", part.folder, whole.folder, "--resamples", "100")
+    assert "2/2" in output
+    for run, count in ((part, 2), (whole, 6)):
+        assert len(run.scores()) == count
+        assert run.unscored() == []
+        summaries = load_content(run).summaries.values()
+        assert {(s.scored, s.total) for s in summaries if s.group == "overall"} == {(count, count)}
+    told = json.loads((part.folder / "ins_align.json").read_text())
+    overall = {s["method"]: (s["scored"], s["total"]) for s in told["summaries"] if s["group"] == "overall"}
+    assert overall == {METHODS[0]: (2, 2), METHODS[1]: (6, 6)}
+    assert [(c["pairs"], c["total"]) for c in told["comparisons"] if c["group"] == "overall"] == [(2, 2)]
 
 
 def test_runs_that_disagree_are_refused(tmp_path: Path) -> None:
