@@ -14,7 +14,8 @@ StudyOption = Annotated[
     str | None,
     typer.Option(
         "--study",
-        help="SQLite file, or database URL (postgresql+psycopg://...); default: study.sqlite in the first RUN.",
+        help="SQLite file, or database URL (postgresql+psycopg://...); default: study.sqlite in the RUN that has one, "
+        "else in the first.",
     ),
 ]
 Raters = Annotated[
@@ -137,7 +138,7 @@ def sheet(
 @app.command("import")
 @plain_errors
 def import_(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The first run folder of the study.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that holds the study.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What the sheets saved.")],
     study: StudyOption = None,
 ) -> None:
@@ -146,7 +147,7 @@ def import_(
     from reason_edit.rating.sheet_file import import_answers
     from reason_edit.rating.store import Store
 
-    store = Store.open(study_location(run, study))
+    store = Store.open(study_location([run], study))
     for file in files:
         result = import_answers(file, store)
         typer.echo(f"{file}: {result.rater}, {result.new} new, {result.known} known, {result.older} older")
@@ -155,7 +156,7 @@ def import_(
 @app.command()
 @plain_errors
 def status(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The first run folder of the study.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that holds the study.")],
     study: StudyOption = None,
     links: Annotated[bool, typer.Option("--links", help="Show the secret part of each rater's link.")] = False,
 ) -> None:
@@ -167,7 +168,7 @@ def status(
     from reason_edit.rating.returns import read_returns
     from reason_edit.rating.store import Store
 
-    store = Store.open(study_location(run, study))
+    store = Store.open(study_location([run], study))
     table = Table("rater", "answered", "of", "changed", "median s", "attention", "last answer (UTC)")
     for s in read_returns(store).raters:
         seconds = f"{s.median_seconds:.1f}" if s.median_seconds is not None else ""
@@ -182,14 +183,12 @@ def status(
 @plain_errors
 def export(runs: Runs, study: StudyOption = None) -> None:
     """Write the standing answers into each run folder as ratings.parquet, ratings.csv and attention.parquet."""
-    from benchmark.commands.rating_study import study_location
+    from benchmark.commands.rating_study import read_study
     from benchmark.human_ratings import export_ratings
     from benchmark.runs import Run
-    from reason_edit.rating.returns import read_returns
-    from reason_edit.rating.store import Store
 
-    returns = read_returns(Store.open(study_location(runs[0], study)))
-    for path, count in export_ratings([Run(r) for r in runs], returns):
+    found = [Run(r) for r in runs]
+    for path, count in export_ratings(found, read_study(found, study)):
         typer.echo(f"{path}: {count} ratings")
 
 

@@ -42,9 +42,22 @@ class OpenedStudy:
     location: str
 
 
-def study_location(run: Path, study: str | None) -> str:
-    """The database of a study: the one that was named, else `study.sqlite` in the first run folder."""
-    return study if study is not None else str(run / "study.sqlite")
+def study_location(folders: Sequence[Path], study: str | None) -> str:
+    """The database of a study: the one that was named, else the only `study.sqlite` in the run folders.
+
+    Args:
+        folders: The run folders, in any order; a study that is not begun yet belongs into the first.
+        study: The database that was named.
+
+    Raises:
+        RatingError: Several run folders have one.
+    """
+    if study is not None:
+        return study
+    found = [path for folder in folders if (path := folder / "study.sqlite").is_file()]
+    if len(found) > 1:
+        raise RatingError(f"{' and '.join(map(str, found))} are studies of their own; choose one with --study FILE")
+    return str(found[0] if found else folders[0] / "study.sqlite")
 
 
 def edits_to_rate(runs: Sequence[Run], methods: Sequence[str] | None = None) -> list[StudyItem]:
@@ -152,12 +165,13 @@ def open_study(
         RunError: A folder is no run.
     """
     runs = [Run(f) for f in folders]
-    location = study_location(folders[0], study)
+    location = study_location(folders, study)
     for run in runs:
         run.settings()
     store = Store.open(location) if _has_study(location) else None
     if store is not None:
         known = store.items()
+        _need_their_methods(location, known, runs)
         _need_same_study(
             location,
             known,
@@ -211,6 +225,18 @@ def _has_study(location: str) -> bool:
     return Store(open_engine(location)).exists()
 
 
+def _need_their_methods(location: str, known: Sequence[ItemKey], runs: Sequence[Run]) -> None:
+    """Refuse runs of which nothing is in the study: neither edits that are rated nor right ones that are planted."""
+    rated = {key.method for key in known if key.expected is None}
+    planted = {key.edited_sha256 for key in known if key.expected is not None}
+    for run in runs:
+        if not any(e.method in rated or e.image_sha256 in planted for e in run.edits()):
+            raise RatingError(
+                f"{location}: this study has no edit of {run.folder}; leave that run out, or name another study with "
+                "--study FILE"
+            )
+
+
 def _need_same_study(
     location: str,
     known: Sequence[ItemKey],
@@ -234,8 +260,9 @@ def _need_same_study(
     }
     for option, (now, then) in asked.items():
         if now and now != then:
+            began = f"with {option} {then}" if then else f"without {option}"
             raise RatingError(
-                f"{location}: began {f'with {option} {then}' if then else f'without {option}'}, not {now}, and a study "
+                f"{location}: began {began}, not {now}, and a study "
                 f"stays as it began: leave {option} out, or begin another with --study FILE"
             )
 
@@ -268,16 +295,29 @@ def _same_file(path: Path, expected: str) -> bool:
     return path.is_file() and file_sha256(path) == expected
 
 
+def read_study(runs: Sequence[Run], study: str | None) -> Returns:
+    """The standing answers in the database of a study of these runs.
+
+    Raises:
+        RatingError: There is none, or it is of other runs.
+    """
+    location = study_location([run.folder for run in runs], study)
+    store = Store.open(location)
+    _need_their_methods(location, store.items(), runs)
+    return read_returns(store)
+
+
 def read_answers(runs: Sequence[Run], study: str | None) -> Returns:
     """The standing answers: from the study's database where there is one, else from the runs' rating tables.
 
     Raises:
         RatingError: There is neither.
     """
-    location = study_location(runs[0].folder, study)
+    location = study_location([run.folder for run in runs], study)
     if study is not None or Path(location).is_file():
-        return read_returns(Store.open(location))
+        return read_study(runs, study)
     rated = [run for run in runs if (run.folder / "ratings.parquet").is_file()]
     if not rated:
-        raise RatingError(f"{runs[0].folder}: no study.sqlite and no ratings.parquet; `rate serve` begins a study")
+        named = ", ".join(str(run.folder) for run in runs)
+        raise RatingError(f"{named}: no study.sqlite and no ratings.parquet; `rate serve` begins a study")
     return Returns(ratings=tuple(r for run in rated for r in read_ratings(run)), attention=(), raters=())

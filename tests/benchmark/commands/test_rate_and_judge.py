@@ -162,6 +162,23 @@ def test_two_runs_are_rated_together_and_get_their_own_numbers(tmp_path: Path) -
     assert "name all runs of the study" in refusal(rate_app, "export", first.folder)
 
 
+def test_the_order_of_the_runs_does_not_matter(tmp_path: Path) -> None:
+    one, two, three = (write_run(tmp_path / m, samples=2, methods=[m]).folder for m in METHODS)
+    began = open_study([one, two], None, names=["ann"])
+    invoke(rate_app, "export", two, one)
+    rate_all(began.store)
+    again = open_study([two, one], None)
+    assert (again.location, again.store.raters()) == (began.location, began.store.raters())
+    assert "2/2" in invoke(rate_app, "aggregate", two, one, "--resamples", "100")
+    for command in ("sheet", "export", "aggregate"):
+        assert f"this study has no edit of {three}; leave that run out" in refusal(rate_app, command, three, two, one)
+    open_study([three], None)
+    for command in ("sheet", "export", "aggregate"):
+        message = refusal(rate_app, command, three, one)
+        assert f"{three / 'study.sqlite'} and {one / 'study.sqlite'} are studies of their own" in message
+        assert "choose one with --study" in message
+
+
 def test_a_run_on_a_part_of_the_samples_gets_numbers_of_its_own_samples(tmp_path: Path) -> None:
     part = write_run(tmp_path / "part", samples=2, methods=METHODS[:1])
     whole = write_run(tmp_path / "whole", samples=6, methods=METHODS[1:2])
