@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from reason_edit.rating.pictures import PictureChanged, Pictures, Side
 from reason_edit.rating.sheets import Sheet, make_sheet
 from reason_edit.rating.store import AnsweredElsewhere, Rater, Store, Vote, now
-from reason_edit.rating.study import Answer, ItemKey, RatingError
+from reason_edit.rating.study import LONGEST_SECONDS, Answer, ItemKey, RatingError
 
 BODY_LIMIT = 4096
 """Bytes; an answer has about 200."""
@@ -56,7 +56,7 @@ class AnswerPost(BaseModel):
     item: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     answer: Answer
     believed: Answer | None
-    seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 

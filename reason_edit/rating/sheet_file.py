@@ -16,7 +16,7 @@ from reason_edit.rating.pictures import Pictures
 from reason_edit.rating.server import PACKAGE, TEMPLATES
 from reason_edit.rating.sheets import Sheet, make_sheet
 from reason_edit.rating.store import Rater, Store, Vote
-from reason_edit.rating.study import Answer, RatingError
+from reason_edit.rating.study import LONGEST_SECONDS, Answer, RatingError
 
 FORMAT = "smartedit-ratings-1"
 FILE_LIMIT = 32 * 2**20
@@ -32,7 +32,7 @@ class SheetAnswer(BaseModel):
 
     item: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     answer: Answer
-    seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     answered_at: AwareDatetime
 
 
@@ -174,7 +174,8 @@ def import_answers(path: Path, store: Store) -> Imported:
             raise RatingError(f"{path}: answers[{place}].answered_at {given.answered_at} lies in the future")
         stamp = moment.isoformat(timespec="milliseconds")
         name = sha256(f"{given.item}/{given.answer.value}/{given.seconds}/{stamp}".encode()).hexdigest()[:32]
-        votes[number] = Vote(item=number, answer=given.answer, seconds=given.seconds, nonce=name, answered_at=stamp)
+        seconds = min(given.seconds, LONGEST_SECONDS)
+        votes[number] = Vote(item=number, answer=given.answer, seconds=seconds, nonce=name, answered_at=stamp)
     new, older = store.take_in(rater.number, list(votes.values()))
     return Imported(rater=rater.name, new=new, known=len(votes) - new - older, older=older)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from reason_edit.files import file_sha256
 from reason_edit.schema import Category
 
+LONGEST_SECONDS = 86_400
+"""An item that was left open for longer counts as so long."""
+
 
 class RatingError(ValueError):
     """A study, a vote or a file of answers cannot be used."""

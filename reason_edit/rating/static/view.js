@@ -4,6 +4,7 @@
 
 const QUIET_MS = 250; // an answer this soon after a new item was meant for the item before
 const DOUBLE_MS = 500; // a click this soon after an answer is the second half of a double click
+const LONGEST_S = 86400; // an item left open for longer counts as a day, the longest that is taken in
 const RETRY_MS = [500, 1000, 2000, 4000];
 const MAIN = document.getElementById("item");
 const by = (id) => document.getElementById(id);
@@ -141,7 +142,7 @@ function startRating(backend) {
     const revising = item.answer !== null;
     const post = {
       item: item.item, answer: value, believed: item.answer,
-      seconds: Math.round((performance.now() - shownAt) / 10) / 100,
+      seconds: Math.min(LONGEST_S, Math.round((performance.now() - shownAt) / 10) / 100),
       nonce: [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join(""),
     };
     say("Saving …");

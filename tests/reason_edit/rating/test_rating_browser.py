@@ -195,6 +195,17 @@ def test_a_double_click_answers_one_item(browser: Browser, served: Served, run: 
     page.close()
 
 
+def test_an_item_left_open_for_days_is_answered_all_the_same(browser: Browser, served: Served, run: Path) -> None:
+    page = browser.new_page()
+    begin(page, served.links["rater-12"])
+    page.evaluate("() => { const now = performance.now(); performance.now = () => now + 2e8; }")
+    page.keyboard.press("1")
+    until(page, "document.querySelector('.progress').ariaValueNow == 1")
+    with sqlite3.connect(run / "study.sqlite") as connection:
+        assert connection.execute("SELECT seconds FROM votes WHERE rater = 11").fetchall() == [(86_400.0,)]
+    page.close()
+
+
 def test_two_tabs_do_not_overwrite_one_another(browser: Browser, served: Served, run: Path) -> None:
     context = browser.new_context()
     first, second = context.new_page(), context.new_page()

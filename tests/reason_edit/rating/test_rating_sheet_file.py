@@ -61,6 +61,18 @@ def test_answers_are_taken_in_once(study: OpenedStudy, tmp_path: Path) -> None:
     assert study.store.current(1) == {}
 
 
+def test_an_item_left_open_for_days_costs_no_answer(study: OpenedStudy, tmp_path: Path) -> None:
+    path = saved(study, tmp_path)
+    body = json.loads(path.read_text())
+    body["answers"][3]["seconds"] = 90_000.5
+    path.write_text(json.dumps(body))
+    assert [(i.new, i.known) for i in (import_answers(path, study.store), import_answers(path, study.store))] == [
+        (20, 0),
+        (0, 20),
+    ]
+    assert sorted(v.seconds for v in study.store.current(0).values())[-2:] == [2.0, 86_400.0]
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
