@@ -101,6 +101,12 @@ def read_ratings(run: Run) -> list[Rating]:
         raise RatingError(f"{error}; `smartedit-bench rate export` writes it anew from the study") from error
 
 
+def left_out(run: Run) -> tuple[str, ...]:
+    """The raters that the last `rate aggregate` of a run left out by the caller's wish."""
+    path = run.folder / "ins_align.json"
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["without"]) if path.is_file() else ()
+
+
 def _methods(runs: Sequence[Run]) -> list[set[str]]:
     return [{e.method for e in run.edits()} for run in runs]
 
@@ -161,6 +167,9 @@ def aggregate_ratings(
     content = json.dumps(plain_json(asdict(result)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     for run, own in zip(runs, _methods(runs), strict=True):
         store_scores(run, *_scores(cube, own, {s.sample_id for s in run.samples()}), replaced={(PROTOCOL, METRIC)})
+        if left_out(run) != result.without:
+            for path in (run.folder / "judges").glob("*.agreement.json"):
+                path.unlink()  # it is with other people
         write_text(run.folder / "ins_align.json", content)
     return result
 

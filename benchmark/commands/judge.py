@@ -113,6 +113,7 @@ def agreement(
     from rich.console import Console
     from rich.table import Table
 
+    from benchmark.human_ratings import left_out
     from benchmark.judges.agreement import Estimate, store_agreement
     from benchmark.judges.judging import judges_of
     from benchmark.judges.verdicts import JudgeError
@@ -135,3 +136,5 @@ def agreement(
             numbers = [str(part.edits), str(part.unanswered), str(part.undecided)]
             table.add_row(part.part, cell(part.accuracy), cell(part.kappa), cell(part.bias, "+"), *numbers)
         Console().print(table)
+    if without := left_out(opened):
+        typer.echo(f"Left out, as from Ins-align: {', '.join(without)}")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.human_ratings import plain_json, read_ratings
+from benchmark.human_ratings import left_out, plain_json, read_ratings
 from benchmark.judges.judging import read_judgements
 from benchmark.judges.verdicts import JudgeError, Judgement
 from benchmark.runs import Run
@@ -173,6 +173,8 @@ def _ratio(above: Values, below: Values) -> Values:
 def store_agreement(run: Run, name: str, *, resamples: int = RESAMPLES) -> list[JudgeAgreement]:
     """Compare a judge of a run with the run's ratings, on the pictures that are there, and keep the result.
 
+    The raters are those of Ins-align: whom `rate aggregate` left out is left out here too.
+
     Args:
         run: The run folder, with `ratings.parquet`.
         name: The judge.
@@ -185,12 +187,14 @@ def store_agreement(run: Run, name: str, *, resamples: int = RESAMPLES) -> list[
         RatingError: There are no ratings, or they do not say of which pictures they are.
         JudgeError: There are no judgements, or no edit has both.
     """
-    ratings = standing([run], read_ratings(run))
+    without = left_out(run)
+    ratings = [r for r in standing([run], read_ratings(run)) if r.rater not in without]
     samples = {s.sample_id: s.category for s in run.samples()}
     found = compare_with_people(read_judgements(run, name), ratings, samples, resamples=resamples)
     content = {
         "judge": name,
         "raters": sorted({r.rater for r in ratings}),
+        "without": sorted(without),
         "resamples": resamples,
         "parts": [asdict(part) for part in found],
     }

@@ -58,12 +58,11 @@ def _people(run: Run) -> str:
     if not told:
         return f"Ins-align: people's ratings under {HUMAN}."
     agreement = told["agreement"]
-    without = f", without {', '.join(told['without'])} on request" if told["without"] else ""
     named = [p["rater"] for p in told["profiles"] if p["concerns"]]
     far = f" Far from the rest, and counted: {', '.join(named)}." if named else ""
     alpha = _estimate(agreement["alpha"], agreement["alpha_low"], agreement["alpha_high"])
     return (
-        f"Ins-align: {len(told['raters'])} raters under {told['protocol']}{without}; intervals over samples and "
+        f"Ins-align: {len(told['raters'])} raters under {told['protocol']}{_without(told)}; intervals over samples and "
         f"raters; Krippendorff's alpha {alpha}.{far}"
     )
 
@@ -71,11 +70,18 @@ def _people(run: Run) -> str:
 def _judge(run: Run, name: str) -> str:
     about = _read(run, f"judges/{name}.json")
     said = f"judge {name}: {about.get('model', 'unknown model')} under {about.get('protocol', 'unknown protocol')}; "
-    parts = _read(run, f"judges/{name}.agreement.json").get("parts", [])
+    agreement = _read(run, f"judges/{name}.agreement.json")
+    parts = agreement.get("parts", [])
     if not parts:
         return f"{said}agreement with people not measured. Not Ins-align."
     numbers = ", ".join(f"{k} {_estimate(*(parts[0][k][e] for e in ('value', 'low', 'high')))}" for k in KINDS)
-    return f"{said}against people on {parts[0]['edits']} edits: {numbers}. Not Ins-align."
+    return f"{said}against people on {parts[0]['edits']} edits{_without(agreement)}: {numbers}. Not Ins-align."
+
+
+def _without(told: dict[str, Any]) -> str:
+    """Who was left out."""
+    names = told.get("without", [])
+    return f", without {', '.join(names)} on request" if names else ""
 
 
 KINDS = ("accuracy", "kappa", "bias")

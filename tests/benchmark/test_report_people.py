@@ -13,7 +13,7 @@ from benchmark.records import Score
 from benchmark.report.content import load_content
 from benchmark.report.layout import main_table
 from benchmark.runs import Run
-from tests.benchmark.commands.test_rate_and_judge import rate_all
+from tests.benchmark.commands.test_rate_and_judge import invoke, rate_all
 from tests.benchmark.judges.playing_endpoint import playing, said
 from tests.reason_edit.rating.drawn_run import METHODS, write_run
 
@@ -64,3 +64,18 @@ def test_the_notes_name_raters_judge_and_agreement(judged: Run) -> None:
     notes = " ".join(main_table(load_content(judged), "strict-v1").notes)
     assert "judge vlm: m-1 under judge-vlm-v1; against people on 27 edits: accuracy 0.667 [" in notes
     assert "bias 0.333 [" in notes
+
+
+def test_a_rater_who_is_left_out_counts_nowhere_and_every_note_says_so(judged: Run) -> None:
+    agreement = judged.folder / "judges" / "vlm.agreement.json"
+    invoke(judge_app, "agreement", judged.folder, "--resamples", "100")
+    invoke(rate_app, "aggregate", judged.folder, "--resamples", "100")
+    assert agreement.is_file()
+    invoke(rate_app, "aggregate", judged.folder, "--resamples", "100", "--without", "bo")
+    assert not agreement.exists()
+    assert "Left out, as from Ins-align: bo" in invoke(judge_app, "agreement", judged.folder, "--resamples", "100")
+    told = json.loads(agreement.read_text())
+    assert (told["raters"], told["without"]) == (["ann", "cy"], ["bo"])
+    notes = " ".join(main_table(load_content(judged), "strict-v1").notes)
+    assert "Ins-align: 2 raters under human-v1, without bo on request;" in notes
+    assert "against people on 27 edits, without bo on request: accuracy" in notes
