@@ -27,17 +27,20 @@ def compare(
     from benchmark.comparison import Comparison, compare_methods
     from benchmark.joined_runs import join_runs
     from benchmark.report.pairs import comparison_table
+    from benchmark.report.people import with_people_differences
     from benchmark.report.tables import csv_rows, latex_table, markdown_table
     from benchmark.report.terminal import TerminalTable
     from benchmark.runs import Run
 
     if format_ not in FORMATS:
         raise typer.BadParameter(f"unknown format {format_!r}; there are {', '.join(FORMATS)}", param_hint="--format")
-    joined = join_runs([Run(folder) for folder in runs])
+    opened = [Run(folder) for folder in runs]
+    joined = join_runs(opened)
     name = joined.protocol(metric, protocol)
     comparisons = compare_methods(
         joined.scores, joined.samples, protocol=name, metric=metric, group=group, methods=method
     )
+    comparisons = with_people_differences(opened, comparisons)
     table = comparison_table(comparisons)
     if format_ == "terminal":
         Console().print(TerminalTable(table, name))

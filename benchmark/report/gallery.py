@@ -55,7 +55,7 @@ def html_report(
     data, pictures = gallery_data(run, content, edge=edge, max_megabytes=max_megabytes)
     return environment.get_template("report.html").render(
         content=content,
-        protocols=[_protocol_parts(content, p) for p in content.protocols],
+        protocols=[_protocol_parts(run, content, p) for p in content.protocols],
         colors=method_colors(content.methods),
         published=published_tables(content.protocols[0], content.dataset_name),
         provenance=provenance(content.settings),
@@ -76,7 +76,7 @@ def _titled(tables: Sequence[Table]) -> list[tuple[Table, str]]:
     return [(table, column_of(table.name.partition("-")[2]).title) for table in tables]
 
 
-def _protocol_parts(content: ReportContent, protocol: str) -> dict[str, Any]:
+def _protocol_parts(run: Run, content: ReportContent, protocol: str) -> dict[str, Any]:
     """Everything of one protocol that the page shows outside the gallery."""
     columns = main_columns(content.metrics(protocol))
     incomplete = [
@@ -92,7 +92,7 @@ def _protocol_parts(content: ReportContent, protocol: str) -> dict[str, Any]:
         "scenarios": scenario_tables(content, protocol),
         "categories": category_tables(content, protocol),
         "registration": registration_table(content, protocol),
-        "pairs": pair_tables(content, protocol, [c.name for c in columns]),
+        "pairs": pair_tables(run, content, protocol, [c.name for c in columns]),
         "coverage": coverage_table(content, protocol),
         "plots": interval_plots(content, protocol),
         "trade_off": trade_off_plot(content, protocol),

@@ -4,9 +4,12 @@ import math
 from collections.abc import Sequence
 
 from benchmark.comparison import ALPHA, FLIPS, POWER, Comparison, compare_methods
+from benchmark.human_ratings import METRIC as INS_ALIGN
 from benchmark.report.columns import column_of, minus
 from benchmark.report.content import ReportContent
 from benchmark.report.layout import MISSING, Cell, Heading, Table
+from benchmark.report.people import with_people_differences
+from benchmark.runs import Run
 from benchmark.statistics import GROUPS
 
 
@@ -44,9 +47,11 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
                 *([_infinite_cell(c)] if infinite else []),
             )
         )
+    people = first.metric == INS_ALIGN
+    spread = "bootstrap over samples and raters" if people else "bootstrap of the differences by category"
     notes = [
         f"Paired permutation test ({FLIPS} random sign flips, all for few pairs) on the samples that both methods "
-        "score; Holm's correction over the pairs of this table; intervals: bootstrap of the differences by category.",
+        f"score; Holm's correction over the pairs of this table; intervals: {spread}.",
         f"Difference: first − second. Detectable: the true difference that such a test finds with power {POWER} at "
         f"alpha {ALPHA}. "
         "Bold: significant after correction.",
@@ -73,7 +78,7 @@ def _infinite_cell(comparison: Comparison) -> Cell:
     return Cell(text=" / ".join(map(str, counts)) if any(counts) else "0", value=sum(counts))
 
 
-def pair_tables(content: ReportContent, protocol: str, metrics: Sequence[str]) -> list[Table]:
+def pair_tables(run: Run, content: ReportContent, protocol: str, metrics: Sequence[str]) -> list[Table]:
     """One table a metric that at least two methods have scores for, over the whole benchmark."""
     tables = []
     for metric in metrics:
@@ -86,7 +91,7 @@ def pair_tables(content: ReportContent, protocol: str, metrics: Sequence[str]) -
                 metric=metric,
                 methods=methods,
             )
-            tables.append(comparison_table(comparisons))
+            tables.append(comparison_table(with_people_differences([run], comparisons)))
     return tables
 
 

@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmark.comparison import Comparison
 from benchmark.human_ratings import METRIC as INS_ALIGN
 from benchmark.records import Score
 from benchmark.report.columns import JUDGE_PREFIX, is_opinion
@@ -33,10 +34,39 @@ def with_people_intervals(run: Run, summaries: Mapping[Key, Summary]) -> dict[Ke
     found = dict(summaries)
     for key, summary in summaries.items():
         if summary.metric == INS_ALIGN:
-            ends = known.get((summary.method, summary.group), (None, None))
-            low, high = (math.nan if end is None else float(end) for end in ends)
+            low, high = _ends(known.get((summary.method, summary.group)))
             found[key] = replace(summary, low=low, high=high, macro_low=math.nan, macro_high=math.nan)
     return found
+
+
+def with_people_differences(runs: Iterable[Run], comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Give differences in Ins-align the intervals of `rate aggregate`, which are over samples and raters.
+
+    Args:
+        runs: The run folders; methods of two studies have no interval, and neither have groups that people's tests
+            leave out.
+        comparisons: Of any metric.
+
+    Returns:
+        The same, with those of Ins-align replaced.
+    """
+    known: dict[tuple[str, str, str], tuple[float, float]] = {}
+    for told in (t for run in runs for t in _read(run, "ins_align.json").get("comparisons", [])):
+        group, first, second = told["group"], told["first"], told["second"]
+        low, high = _ends((told["low"], told["high"]))
+        known |= {(group, first, second): (low, high), (group, second, first): (-high, -low)}
+
+    def with_people(c: Comparison) -> Comparison:
+        low, high = known.get((c.group, c.first, c.second), (math.nan, math.nan))
+        return replace(c, low=low, high=high)
+
+    return [with_people(c) if c.metric == INS_ALIGN else c for c in comparisons]
+
+
+def _ends(told: tuple[float | None, float | None] | None) -> tuple[float, float]:
+    """An interval as numbers; NaN where none is told."""
+    low, high = (math.nan if end is None else float(end) for end in told or (None, None))
+    return low, high
 
 
 def opinion_notes(run: Run, scores: Sequence[Score]) -> tuple[tuple[str, str], ...]:

@@ -1,17 +1,21 @@
 """Ins-align and judges in the report: in a column beside the measured ones, with who stands behind them."""
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from benchmark.cli import app
 from benchmark.commands.judge import app as judge_app
 from benchmark.commands.rate import app as rate_app
 from benchmark.commands.rating_study import open_study
 from benchmark.records import Score
+from benchmark.report.columns import minus
 from benchmark.report.content import load_content
 from benchmark.report.layout import main_table
+from benchmark.report.pairs import pair_tables
 from benchmark.runs import Run
 from tests.benchmark.commands.test_rate_and_judge import invoke, rate_all
 from tests.benchmark.judges.playing_endpoint import playing, said
@@ -54,6 +58,20 @@ def test_the_interval_of_ins_align_is_over_samples_and_raters(judged: Run) -> No
     (judged.folder / "ins_align.json").unlink()
     bare = load_content(judged).summaries["strict-v1", METHODS[0], "overall", "ins_align"]
     assert bare.low != bare.low
+
+
+def test_the_interval_of_a_difference_is_over_samples_and_raters(judged: Run) -> None:
+    told = json.loads((judged.folder / "ins_align.json").read_text())["comparisons"]
+    ends = {(c["first"], c["second"]): (c["low"], c["high"]) for c in told if c["group"] == "overall"}
+    (table,) = pair_tables(judged, load_content(judged), "strict-v1", ["ins_align"])
+    assert any("intervals: bootstrap over samples and raters" in note for note in table.notes)
+    for first, second, difference, *_ in table.sections[0][1]:
+        straight, turned = ends.get((first.text, second.text)), ends.get((second.text, first.text))
+        low, high = straight or (-turned[1], -turned[0])  # type: ignore[index]
+        assert difference.interval == minus(f"[{low:.3f}, {high:.3f}]")
+    words = [str(judged.folder), "--metric", "ins_align", "--format", "csv"]
+    rows = csv.DictReader(invoke(app, "compare", *words).splitlines())
+    assert {(float(r["low"]), float(r["high"])) for r in rows} == set(ends.values())
 
 
 def test_the_notes_name_raters_judge_and_agreement(judged: Run) -> None:
