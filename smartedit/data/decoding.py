@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from smartedit.data.examples import ImageRef, MaskRle, Task, TrainingExample
 from smartedit.data.faults import FaultyRecordError
@@ -136,7 +136,7 @@ class Decoder:
                 return self._segment(example, example.image, example.mask_rle, visit)
             if example.task is Task.SEGMENT and example.mask_image is not None:
                 return self._label_map(example, example.image, example.mask_image, visit)
-            return DecodedExample(instruction=None, seen=rgb(self.store.open(example.image)))
+            return DecodedExample(instruction=None, seen=rgb(self.store.open_upright(example.image)))
         except FaultyRecordError as error:
             raise DecodingError(
                 f"{example.example_id}: {error}; are the data sets still below {self.store.data_root}? "
@@ -146,7 +146,7 @@ class Decoder:
     def _edit(self, example: TrainingExample, image: ImageRef, visit: Visit) -> DecodedExample:
         if example.target is None:
             raise DecodingError(f"{example.example_id}: an edit without a target picture")
-        source, target = rgb(self.store.open(image)), rgb(self.store.open(example.target))
+        source, target = rgb(self.store.open_upright(image)), rgb(self.store.open_upright(example.target))
         generator = numpy_generator("instruction", example.example_id, visit.number)
         drawn = example.instructions[int(generator.integers(len(example.instructions)))]
         return DecodedExample(
@@ -160,13 +160,15 @@ class Decoder:
         stored = self.store.open(image)
         mask = Image.fromarray(decode_mask(rle))
         drawn_upright = self.kinds.get(example.source) in DRAWN_UPRIGHT and mask.size == upright_size(stored)
-        picture = rgb(stored, turn=drawn_upright or mask.size != stored.size)
+        if drawn_upright or mask.size != stored.size:
+            stored = self.store.turned(stored, image)
+        picture = rgb(stored)
         painting = visit.painting or choose_painting(example, visit=visit.number, rules=self.rules.painting)
         return self._painted(example, picture, picture, mask, painting, frozenset({"target"}))
 
     def _label_map(self, example: TrainingExample, image: ImageRef, labels: ImageRef, visit: Visit) -> DecodedExample:
         """The request asks for a class in the part that is cut out: a square of the short side, anywhere."""
-        picture, values = rgb(self.store.open(image), turn=False), self.store.open(labels)
+        picture, values = rgb(self.store.open(image)), self.store.open(labels)
         side = min(picture.size)
         left, top = visit.corner or _corner(example.example_id, visit.number, picture.size, side)
         box = (left, top, left + side, top + side)
@@ -210,13 +212,8 @@ class Decoder:
         return np.asarray(picture.resize((self.rules.side, self.rules.side), resampling))
 
 
-def rgb(picture: Image.Image, *, turn: bool = True) -> Image.Image:
-    """A picture as RGB; turned as its EXIF note says, unless a mask was drawn on it as it is stored.
-
-    The picture itself is turned: copies that nobody needs cost as much as bringing a photo to size for the encoder.
-    """
-    if turn:
-        ImageOps.exif_transpose(picture, in_place=True)
+def rgb(picture: Image.Image) -> Image.Image:
+    """A picture as RGB."""
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 

@@ -133,14 +133,20 @@ class PictureStore:
 
     def open_upright(self, ref: ImageRef) -> Image.Image:
         """A picture turned as its EXIF note says; raises as `read` does."""
-        picture = self.open(ref)
+        return self.turned(self.open(ref), ref)
+
+    def turned(self, picture: Image.Image, ref: ImageRef) -> Image.Image:
+        """What `open` gave, turned as its EXIF note says; raises as `read` does.
+
+        The picture itself is turned: copies that nobody needs cost as much as bringing a photo to size for the encoder.
+        """
         with unreadable(_name(ref)):
             ImageOps.exif_transpose(picture, in_place=True)
         return picture
 
     def check(self, ref: ImageRef) -> None:
-        """Decode a picture and throw it away; raises as `open` does."""
-        self.open(ref)
+        """Decode a picture, read its EXIF note and throw it away; raises as `open` does."""
+        self.open_upright(ref)
 
     def _cell(self, path: Path, ref: ImageRef) -> Any:
         row, column = int(ref.row or 0), str(ref.column)

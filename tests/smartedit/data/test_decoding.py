@@ -178,3 +178,15 @@ def test_pictures_of_edits_are_turned_upright(manifest: Manifest, tmp_path: Path
     decoded = decoder.decode(row)
     assert decoded.seen.size == (20, 40)
     assert decoded.source is not None and decoded.source[:6].min() > 200 and decoded.source[12:].max() < 50
+
+
+def test_a_damaged_exif_note_is_a_fault_of_its_picture(manifest: Manifest, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    damaged = exif.tobytes().replace(b"MM", b"XX")
+    (tmp_path / "SyntheticData").mkdir()
+    for name in ("a", "b"):
+        picture = Image.new("RGB", (40, 20))
+        picture.save(tmp_path / f"SyntheticData/{name}.png", format="WEBP", exif=damaged, lossless=True)
+    with pytest.raises(DecodingError, match=r"synthetic/0000: SyntheticData/a\.png: no readable picture"):
+        Decoder.of(Manifest(manifest.path, data_root=tmp_path)).decode(next(manifest.examples("synthetic")))
