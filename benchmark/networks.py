@@ -1,11 +1,12 @@
 """Where CLIP and LPIPS weights lie, their hashes, and how they are loaded; nothing random ever stands in for them."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from benchmark.hub import answers, hub_answers, told_offline
 from benchmark.metrics.clip_models import ClipModel, OpenClip, TransformersClip
@@ -245,22 +246,35 @@ def _find_open_clip(name: str, device: str) -> Located[ClipModel]:
     if architecture not in open_clip.list_models():
         raise NetworkError(f"CLIP {name}: open_clip knows no architecture {architecture}, e.g. ViT-L-14")
     path = Path(source).expanduser()
-    if not path.is_file():
-        path = _open_clip_tag(name, architecture, source)
-    digest = hashlib.sha256(f"{architecture} {file_sha256(path)}".encode()).hexdigest()
-    quick = source == "openai" and f"{architecture}-quickgelu" in open_clip.list_models()
-    build = partial(OpenClip, f"{architecture}-quickgelu" if quick else architecture, path)
+    if path.is_file():
+        content, build = f"{architecture} {file_sha256(path)}", partial(OpenClip, architecture, path)
+    else:
+        config = open_clip.get_pretrained_cfg(architecture, source)
+        if not config:
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
+            raise NetworkError(f"CLIP {name}: {source} is no file, and no weights of {architecture}; there are {tags}")
+        path, settings = _open_clip_weights(name, config), _open_clip_settings(config)
+        content = f"{architecture} {file_sha256(path)} {json.dumps(settings, sort_keys=True)}"
+        build = partial(OpenClip, architecture, path, settings=settings)
+    digest = hashlib.sha256(content.encode()).hexdigest()
     return Located(name=name, sha256=digest, load=partial(_load_clip, name, build, device))
 
 
-def _open_clip_tag(name: str, architecture: str, tag: str) -> Path:
+def _open_clip_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a tag's weights were trained, which open_clip does not know of a file, as keywords of its own."""
+    return {
+        "force_quick_gelu": bool(config.get("quick_gelu")),
+        "image_mean": config.get("mean"),
+        "image_std": config.get("std"),
+        "image_interpolation": config.get("interpolation"),
+        "image_resize_mode": config.get("resize_mode"),
+    }
+
+
+def _open_clip_weights(name: str, config: Mapping[str, Any]) -> Path:
     import open_clip
     from huggingface_hub import try_to_load_from_cache
 
-    config = open_clip.get_pretrained_cfg(architecture, tag)
-    if not config:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
-        raise NetworkError(f"CLIP {name}: {tag} is no file, and no weights of {architecture}; there are {tags}")
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     cached = try_to_load_from_cache(repository, file) if repository and file else None
     if isinstance(cached, str):

@@ -1,8 +1,9 @@
 """CLIP through transformers and through open_clip: unit features of crops and of labels (Radford et al. 2021)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
@@ -112,20 +113,24 @@ def _without_progress_bar() -> Iterator[None]:
 class OpenClip:
     """A model of open_clip, with its own transform and tokenizer."""
 
-    def __init__(self, name: str, weights: Path | None, device: str) -> None:
+    def __init__(
+        self, name: str, weights: Path | None, device: str, settings: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Load the model.
 
         Args:
             name: An architecture of open_clip, or `local-dir:FOLDER`.
             weights: The weights' file; None where the folder holds them.
             device: A torch device.
+            settings: Further keywords of `create_model_and_transforms`; what they leave out is the architecture's, and
+                pictures are then prepared as OpenAI's CLIP has it.
         """
         import open_clip
         import torch
 
         with torch.random.fork_rng(devices=[]):
             model, _, transform = open_clip.create_model_and_transforms(
-                name, pretrained=None if weights is None else str(weights), device=device
+                name, pretrained=None if weights is None else str(weights), device=device, **settings
             )
         self.model = model.eval().requires_grad_(False)
         self.transform: Callable[[Image.Image], Any] = transform

@@ -124,6 +124,34 @@ def test_open_clip_loads_a_file_and_a_folder_alike(tiny_open_clip: tuple[str, Pa
     assert torch.equal(from_file.label_feature("a cat", True), from_folder.label_feature("a cat", True))
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"mean": (0.5, 0.5, 0.5), "std": (0.4, 0.4, 0.4)},
+        {"resize_mode": "squash", "interpolation": "bilinear"},
+        {"quick_gelu": True},
+    ],
+)
+def test_a_tag_of_open_clip_reads_pictures_as_its_weights_were_trained(
+    tiny_open_clip: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+) -> None:
+    """A file says nothing of it; the same weights by file score otherwise, and never under the same hash."""
+    name, weights = tiny_open_clip
+    tag = {**open_clip.get_pretrained_cfg("ViT-B-32", "laion2b_e16"), "file": str(weights), **own}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, {"trained": tag})
+    monkeypatch.setattr("benchmark.networks.hub_answers", lambda repository: True)
+    by_tag, by_file = find_clip(f"open_clip:{name}@trained"), find_clip(f"open_clip:{name}@{weights}")
+    model, _, transform = open_clip.create_model_and_transforms(
+        name, pretrained="trained", force_quick_gelu="quick_gelu" in own
+    )
+    with torch.inference_mode():
+        expected = model.eval().encode_image(torch.stack([transform(crop) for crop in CROPS]), normalize=True)
+    ours = by_tag.load().crop_features(CROPS)
+    assert torch.equal(ours, expected)
+    assert not torch.allclose(ours, by_file.load().crop_features(CROPS), atol=1e-4)
+    assert by_tag.sha256 != by_file.sha256
+
+
 def test_lpips_is_zero_for_equal_pictures_and_follows_the_weights(backbone: Path) -> None:
     lpips = find_lpips(str(backbone)).load()
     pixels = [picture(i).astype(np.float32) / 255 for i in range(4)]
