@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from benchmark.methods.http_calls import Caller, CallOptions
+from benchmark.methods.http_calls import Address, Caller, CallOptions
 from benchmark.methods.specs import MethodError, MethodSpec, SampleError, Setting, Tag
 from benchmark.posting import Refused
 from smartedit.editing import EditRequest, EditResult
@@ -49,7 +49,7 @@ class OpenAIImagesOptions(ServerOptions):
 
     model: str
     """The model's id; a dated one where the provider has it, as others move."""
-    base_url: str = "https://api.openai.com/v1"
+    base_url: Address = "https://api.openai.com/v1"
     """What `/images/edits` is appended to."""
     key_variable: str | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; its value is never written anywhere."""
@@ -67,7 +67,7 @@ class OpenAIImagesOptions(ServerOptions):
 class PlainOptions(ServerOptions):
     """Settings of `http`."""
 
-    url: str
+    url: Address
     """Where the requests go."""
     fields: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the JSON body."""

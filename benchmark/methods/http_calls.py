@@ -4,13 +4,37 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
 
 from benchmark.methods.specs import MethodError, SampleError
 from benchmark.posting import Hopeless, Poster, PostOptions, Refused, Rejected, Unanswered, pause, whole
 
 if TYPE_CHECKING:
     import httpx
+
+
+def _checked_address(address: str) -> str:
+    """Refuse an address that is none or holds a secret, in words that do not repeat it."""
+    import httpx
+
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise MethodError("not a web address; write http:// or https://, a host and a path")
+    if url.userinfo or url.query:
+        raise MethodError(
+            f"the address at {url.host} holds a password or a query, which run.json would keep; put the secret into an "
+            "environment variable and name it by key_variable"
+        )
+    return address
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
+"""A web address without a secret: refused while settings are read, before anything is written down."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +69,8 @@ class Caller:
         """Prepare a connection; nothing is sent yet.
 
         Raises:
-            MethodError: The address is none or holds a secret, or the key's variable is not set.
+            MethodError: The key's variable is not set.
         """
-        _check_address(options.url)
         key = _key(options.key_variable)
         self._url, self._timeout = options.url, options.timeout
         self._attempts, self._sleep = options.attempts, sleep
@@ -108,22 +131,6 @@ class Caller:
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 problem = str(error)
         raise Refused(f"the picture that the answer names cannot be had ({problem})")
-
-
-def _check_address(address: str) -> None:
-    import httpx
-
-    try:
-        url = httpx.URL(address)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise MethodError(f"{address}: not a web address ({error})") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise MethodError(f"{address}: not a web address")
-    if url.userinfo or url.query:
-        raise MethodError(
-            f"{url.host}: the address holds a password or a query, which run.json would keep; put the secret into an "
-            "environment variable and name it by key_variable"
-        )
 
 
 def _key(variable: str | None) -> str | None:

@@ -148,5 +148,9 @@ def read_options(spec: MethodSpec, label: str, values: Mapping[str, Any]) -> Any
                 shorter = f"--model {label}=MODEL or " if item["loc"] == ("model",) else ""
                 lines.append(f"--method {label}: needs {item['loc'][-1]}; give {shorter}--set {name}=VALUE")
                 continue
+            if item["type"] == "value_error" and item["loc"]:
+                # A check of ours, which says what may be said of the value: it may hold a secret.
+                lines.append(f"--set {name}: {item['ctx']['error']}")
+                continue
             lines.append(f"--set {name}={item['input']!r}: {item['msg']}" if item["loc"] else f"{label}: {item['msg']}")
         raise MethodError(f"{'; '.join(lines)} (options of {spec.name}: {known})") from error

@@ -245,8 +245,6 @@ def test_pauses_double_and_obey_the_server(monkeypatch: pytest.MonkeyPatch) -> N
     ("method", "sets", "message"),
     [
         ("http", ["url=ftp://x"], "not a web address"),
-        ("http", ["url=http://me:pw@host/x"], "holds a password or a query"),
-        ("http", ["url=http://host/x?key=1"], "holds a password or a query"),
         ("http", ["url=http://host/x", "key_variable=NOT_SET_ANYWHERE"], "variable NOT_SET_ANYWHERE is not set"),
         ("http", ["url=http://host/x", "fields={seed=1}"], "seed are the request's own"),
         ("http", [], "http.url"),
@@ -257,3 +255,28 @@ def test_wrong_settings_are_named(method: str, sets: list[str], message: str) ->
     with pytest.raises(MethodError, match=re.escape(message)):
         (made,) = resolve_methods(MethodWords(methods=[method], sets=[f"{method}.{s}" for s in sets]))
         made.build(Setting(device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("http.url=http://me:HUNTER2@host/edit", "--set http.url: the address at host holds a password or a query"),
+        ("http.url=http://host/edit?key=HUNTER2", "--set http.url: the address at host holds a password or a query"),
+        ("http.url=ftp://me:HUNTER2@host/edit", "--set http.url: not a web address; write http:// or https://"),
+        ("http.url=http://me:HUNTER2/edit", "--set http.url: not a web address; write http:// or https://"),
+        (
+            "openai-images.base_url=https://me:HUNTER2@host/v1",
+            "--set openai-images.base_url: the address at host holds",
+        ),
+    ],
+)
+def test_an_address_with_a_secret_is_refused_before_it_is_written_anywhere(
+    folder: Path, tmp_path: Path, setting: str, message: str
+) -> None:
+    method = setting.partition(".")[0]
+    words = ["edit", "--dataset", str(folder), "--run", str(tmp_path / "run"), "--method", method, "--set", setting]
+    result = CliRunner().invoke(app, words + (["--model", "m"] if method == "openai-images" else []))
+    assert result.exit_code != 0
+    assert message in " ".join(result.output.split())
+    assert "HUNTER2" not in result.output
+    assert not (tmp_path / "run").exists()
