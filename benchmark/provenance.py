@@ -186,7 +186,10 @@ def _forget_what_changed(run: Run, before: Mapping[str, Any], asked: Mapping[str
 
 
 def record_protocol(run: Run, protocol: Protocol, networks: Networks) -> None:
-    """Keep in `run.json` what a scoring rests on: the protocol's definition, and its networks with their hashes."""
+    """Keep in `run.json` what the scores rest on: the protocol's definition, and its networks with their hashes.
+
+    Called once the scores are written: until then those of an earlier scoring stand, and so does what is said of them.
+    """
     described = {
         kind: {"missing": n.reason} if isinstance(n, Unavailable) else {"name": n.name, "sha256": n.sha256}
         for kind, n in (("clip", networks.clip), ("lpips", networks.lpips))

@@ -88,7 +88,7 @@ def score_with(
     methods = list(dict.fromkeys(record.method for record in run.edits()))
     folder = run.folder / "scores" / protocol.name
     sweep_unfinished(run.folder)
-    write_text(folder / "protocol.json", _describe(protocol, networks, samples))
+    described = _describe(protocol, networks, samples)
     rows: list[Measured] = []
     total = len(samples) * len(methods)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
@@ -101,6 +101,7 @@ def score_with(
                 progress(len(rows) // len(METRICS), total)
     with run.turn():
         _write(run, protocol, rows)
+        write_text(folder / "protocol.json", described)
     return protocol
 
 

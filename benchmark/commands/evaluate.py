@@ -184,9 +184,9 @@ def _score(run: "Run", protocol: object, networks: object) -> None:
 
     assert isinstance(protocol, Protocol)
     assert isinstance(networks, Networks)
-    record_protocol(run, protocol, networks)
     with progress_bar("scoring") as advance:
         score_with(run, protocol, networks, progress=lambda done, total: advance(protocol.name, done, total))
+    record_protocol(run, protocol, networks)
 
 
 def _report(run: "Run") -> None:

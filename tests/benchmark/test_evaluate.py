@@ -21,6 +21,7 @@ from benchmark.methods.registry import MethodWords, resolve_methods
 from benchmark.runs import Run, RunError
 from reason_edit.files import file_sha256, sole_holder
 from reason_edit.schema import Category
+from smartedit.weights import shipped
 from tests.reason_edit.folders import draw, draw_mask, write_folder
 
 ROOT = Path(__file__).parents[2]
@@ -274,6 +275,17 @@ def test_cheap_mistakes_come_before_the_search_for_networks(
     ]:
         done = bench(*words, check=False)
         assert done.returncode == 1 and message in done.stderr
+
+
+def test_a_scoring_that_fails_leaves_what_is_said_of_the_scores_that_stand(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bench("evaluate", "--dataset", folder, "--method", "copy-input", "--protocol", "miniature-v1", "--run", run)
+    described = run / "scores" / "miniature-v1" / "protocol.json"
+    before = [Run(run).settings()["protocols"], described.read_text()]
+    (run / "edits" / "copy-input" / "color" / "001.png").unlink()
+    done = bench("score", run, "--protocol", "miniature-v1", "--clip-model", shipped("clip-miniature"), check=False)
+    assert done.returncode == 1 and "001.png: cannot be read" in done.stderr
+    assert [Run(run).settings()["protocols"], described.read_text()] == before
 
 
 def test_awkward_pictures_go_through(tmp_path: Path) -> None:
