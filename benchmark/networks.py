@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,7 @@ from reason_edit.files import file_sha256, missing_file
 from smartedit.inference.memory import DeviceError, check_device
 from smartedit.weights import shipped
 
-Network = TypeVar("Network")
+Network = TypeVar("Network", ClipModel, SqueezeLpips)
 
 TORCHVISION_BACKBONE = "squeezenet1_1"
 TORCHVISION_FILE = "squeezenet1_1-b8a52dc0.pth"
@@ -32,12 +32,12 @@ class NetworkError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Located(Generic[Network]):
-    """A network whose weights lie on this machine, loaded when it is first needed.
+    """A network whose weights lie on this machine.
 
     Attributes:
         name: What the user or the protocol calls it.
         sha256: Hash over the files that decide its numbers.
-        load: Builds it.
+        load: Builds it on its device, or moves there what was built before.
     """
 
     name: str
@@ -77,31 +77,36 @@ def find_networks(
         device: "auto" (cuda, mps, cpu) or a torch device.
 
     Returns:
-        Each network, or why it cannot be had.
+        Each network, or why it cannot be had. One that the user named is built here already, outside the device's
+        memory: what is wrong with it is to be known before pictures are edited for hours.
 
     Raises:
         NetworkError: A network that the user named cannot be had.
     """
     place = pick_device(device)
     return Networks(
-        clip=_found(partial(find_clip, device=place), clip_model, protocol.clip_model, protocol, "--clip-model"),
-        lpips=_found(
-            partial(find_lpips, device=place), lpips_backbone, protocol.lpips_backbone, protocol, "--lpips-backbone"
-        ),
+        clip=_found(find_clip, clip_model, protocol.clip_model, protocol, "--clip-model", place),
+        lpips=_found(find_lpips, lpips_backbone, protocol.lpips_backbone, protocol, "--lpips-backbone", place),
     )
 
 
 def _found(
-    find: Callable[[str], Located[Network]], named: str | None, own: str | None, protocol: Protocol, option: str
+    find: Callable[[str, str], Located[Network]],
+    named: str | None,
+    own: str | None,
+    protocol: Protocol,
+    option: str,
+    device: str,
 ) -> Located[Network] | Unavailable:
     if named is not None:
-        return find(named)
+        found = find(named, "cpu")
+        return replace(found, load=partial(found.load().to, device))
     if own is None:
         return Unavailable(
             reason=f"not available: no trained small network ships for {protocol.name}; name one with {option}"
         )
     try:
-        return find(own)
+        return find(own, device)
     except NetworkError as error:
         return Unavailable(reason=f"not available: {error}")
 
@@ -132,11 +137,10 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
         device: A torch device.
 
     Returns:
-        The network; its linear heads ship with the `lpips` package. A user's file is read here already: what is wrong
-        with it is to be known before pictures are edited for hours.
+        The network; its linear heads ship with the `lpips` package.
 
     Raises:
-        NetworkError: The weights are not there, or a user's file cannot be loaded.
+        NetworkError: The weights are not there.
     """
     folder = shipped(name)
     path = Path(name).expanduser() if folder is None else folder / SHIPPED_BACKBONE
@@ -147,15 +151,7 @@ def find_lpips(name: str, device: str = "cpu") -> Located[SqueezeLpips]:
             f"LPIPS backbone {name}: {missing_file(path)}; give a .safetensors or .pth file with torchvision's "
             f"SqueezeNet 1.1 weights, or {TORCHVISION_BACKBONE}"
         )
-    load = partial(_load_lpips, path, device)
-    if folder is None and name != TORCHVISION_BACKBONE:
-        loaded = load()
-        load = partial(_itself, loaded)
-    return Located(name=name, sha256=file_sha256(path), load=load)
-
-
-def _itself(network: Network) -> Network:
-    return network
+    return Located(name=name, sha256=file_sha256(path), load=partial(_load_lpips, path, device))
 
 
 def _torchvision_backbone() -> Path:
@@ -310,10 +306,20 @@ def _hub_folder(name: str) -> Path:
 
 
 def _load_clip(name: str, build: Callable[[str], ClipModel], device: str) -> ClipModel:
+    import pickle
+
+    from safetensors import SafetensorError
+
     try:
         return build(device)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise NetworkError(f"CLIP {name}: cannot be loaded ({str(error).splitlines()[0]})") from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        said = str(error).splitlines() or [type(error).__name__]
+        raise NetworkError(f"CLIP {name}: cannot be loaded ({said[0]})") from error
+    except (pickle.UnpicklingError, EOFError) as error:
+        # torch takes any file for a pickle, and its words would have the user trust it.
+        raise NetworkError(
+            f"CLIP {name}: cannot be loaded ({type(error).__name__}); its file of weights is broken, get it again"
+        ) from error
 
 
 def _files_sha256(folder: Path) -> str:

@@ -27,7 +27,7 @@ from benchmark.methods.registry import MethodWords
 from benchmark.report.ablations import ablation_report
 from benchmark.report.layout import network_notes
 from benchmark.runs import Run
-from flows.measure import edit_shard, merge, prepare, score_and_report
+from flows.measure import edit_shard, find_scoring, merge, prepare, score_and_report
 from flows.server import server_for_workers
 from flows.synth_data import GPU_TAG, RETRYING, ShardsFailed, failure_of, task_runner
 from flows.train import run_stage, settings_of
@@ -74,7 +74,8 @@ def open_ablations(root: str, request: Request) -> None:
     """Write what is asked for, or make sure that the run that is there was asked for the same.
 
     Raises:
-        ValueError: The run is another one, and the message names what differs; or a mixture is set that nothing draws.
+        ValueError: The run is another one, and the message names what differs; or a mixture is set that nothing draws;
+            or there is no such protocol, or a network that was named cannot be had.
     """
     if any(text.startswith("full.training.mixture") for text in request.settings):
         raise ValueError(
@@ -87,6 +88,7 @@ def open_ablations(root: str, request: Request) -> None:
         changed = [f"{k} was {before.get(k)!r} and is {v!r}" for k, v in asked.items() if before.get(k) != v]
         if changed:
             raise ValueError(f"{path}: {'; '.join(changed)}; give the former, or choose another folder")
+    find_scoring(request.protocol, request.clip_model, request.lpips_backbone)
     write_text(path, json.dumps(asked, indent=1, sort_keys=True) + "\n")
 
 

@@ -28,8 +28,8 @@ from prefect.futures import PrefectFuture, as_completed
 from benchmark.commands.data_sets import find_samples
 from benchmark.edit import Shard, edit_run, merge_edits
 from benchmark.methods.registry import MethodWords, resolve_methods
-from benchmark.networks import find_networks, pick_device
-from benchmark.protocols import protocol_named
+from benchmark.networks import Networks, find_networks, pick_device
+from benchmark.protocols import Protocol, protocol_named
 from benchmark.provenance import describe_dataset, open_run, record_protocol
 from benchmark.report.write import write_report
 from benchmark.runs import Run
@@ -102,12 +102,25 @@ def merge(run: str) -> list[dict[str, Any]]:
     ]
 
 
+def find_scoring(
+    protocol: str, clip_model: str | None, lpips_backbone: str | None, device: str = "cpu"
+) -> tuple[Protocol, Networks]:
+    """A protocol and its networks.
+
+    Raises:
+        ProtocolError: There is no such protocol.
+        NetworkError: A network that was named cannot be had.
+    """
+    chosen = protocol_named(protocol, "id")
+    return chosen, find_networks(chosen, clip_model=clip_model, lpips_backbone=lpips_backbone, device=device)
+
+
 def score_and_report(run: str, protocol: str, clip_model: str | None, lpips_backbone: str | None, device: str) -> str:
     """Score the run and write its report; returns the Markdown."""
-    folder, chosen = Run(Path(run)), protocol_named(protocol, "id")
-    networks = find_networks(chosen, clip_model=clip_model, lpips_backbone=lpips_backbone, device=device)
-    record_protocol(folder, chosen, networks)
+    folder = Run(Path(run))
+    chosen, networks = find_scoring(protocol, clip_model, lpips_backbone, device)
     score_with(folder, chosen, networks)
+    record_protocol(folder, chosen, networks)
     write_report(folder)
     return (folder.folder / "report.md").read_text(encoding="utf-8")
 
@@ -163,17 +176,25 @@ def measure(
 
     Returns:
         The run folder.
+
+    Raises:
+        MethodError: The words about methods are wrong.
+        ProtocolError: There is no such protocol.
+        NetworkError: A network that was named cannot be had.
     """
     words = MethodWords(methods=methods, outputs=outputs or (), models=models or (), sets=settings or ())
     places = devices or ["auto"]
+    chosen = protocol or ("smartedit-v1" if dataset else "miniature-v1")
+    # A mistake is told before hours of editing; what costs nothing to find out comes before networks.
+    resolve_methods(words)
+    find_scoring(chosen, clip_model, lpips_backbone)
     root = str(Path(run).resolve())
     labels = prepare_task(root, dataset, words, seed, batch_size, places[0])
     with server_for_workers():
         edit_all.with_options(task_runner=task_runner(workers, dask))(root, words, labels, shards, places)
     table = merge_task(root)
     create_table_artifact(table=table, key="benchmark-coverage", description="Pictures and errors of each method")
-    default = "smartedit-v1" if dataset else "miniature-v1"
-    markdown = report_task(root, protocol or default, clip_model, lpips_backbone, places[0])
+    markdown = report_task(root, chosen, clip_model, lpips_backbone, places[0])
     create_markdown_artifact(markdown=markdown, key="benchmark-report")
     failed = sum(row["errors"] for row in table)
     get_run_logger().info("%d methods, %d edits failed; report: %s/report.html", len(table), failed, root)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from PIL import Image
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 class ClipModel(Protocol):
     """A CLIP that compares crops with labels."""
+
+    def to(self, device: str) -> Self:
+        """Move it to a torch device."""
+        ...
 
     def crop_features(self, crops: Sequence[Image.Image]) -> "torch.Tensor":
         """Unit features of RGB crops of any size: float32, B x D."""
@@ -71,6 +75,12 @@ class TransformersClip:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.window = int(model.config.text_config.max_position_embeddings)
         self.device = device
+
+    def to(self, device: str) -> Self:
+        """Move it to a torch device."""
+        self.model.to(device)
+        self.device = device
+        return self
 
     def crop_features(self, crops: Sequence[Image.Image]) -> "torch.Tensor":
         """Unit features of RGB crops of any size: float32, B x D."""
@@ -136,6 +146,12 @@ class OpenClip:
         self.transform: Callable[[Image.Image], Any] = transform
         self.tokenizer = open_clip.get_tokenizer(name)
         self.device = device
+
+    def to(self, device: str) -> Self:
+        """Move it to a torch device."""
+        self.model.to(device)
+        self.device = device
+        return self
 
     def crop_features(self, crops: Sequence[Image.Image]) -> "torch.Tensor":
         """Unit features of RGB crops of any size: float32, B x D."""

@@ -1,7 +1,7 @@
 """LPIPS with a SqueezeNet backbone (Zhang et al. 2018), split so that a source picture's features serve all methods."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -53,6 +53,12 @@ class SqueezeLpips:
                 raise ValueError(f"no SqueezeNet 1.1 weights: {error}") from error
         self.network = network.eval().requires_grad_(False).to(device)
         self.device = device
+
+    def to(self, device: str) -> Self:
+        """Move it to a torch device."""
+        self.network.to(device)
+        self.device = device
+        return self
 
     def features(self, pictures: Sequence[Float32]) -> "list[torch.Tensor]":
         """The normalised features of a batch.

@@ -1,6 +1,7 @@
 """CLIP and LPIPS from local weights; what is missing or broken is an error at once, and nothing random ever scores."""
 
 import json
+import re
 import shutil
 import socket
 import time
@@ -230,10 +231,48 @@ def test_weights_that_lack_a_tensor_are_refused(backbone: Path, clip_folder: Pat
     del state["features.3.squeeze.weight"]
     torch.save(state, tmp_path / "cut.pth")
     with pytest.raises(NetworkError, match=r"cut\.pth: cannot be loaded \(no SqueezeNet 1\.1 weights: features\.3"):
-        find_lpips(str(tmp_path / "cut.pth"))
+        find_lpips(str(tmp_path / "cut.pth")).load()
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(NetworkError, match=r"text\.safetensors: cannot be loaded"):
-        find_lpips(str(tmp_path / "text.safetensors"))
+        find_lpips(str(tmp_path / "text.safetensors")).load()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "{}", "cannot be loaded"),
+        ("model.safetensors", "no weights", "cannot be loaded (Error while deserializing header"),
+        ("preprocessor_config.json", "[", "preprocessor_config.json' is not a valid JSON file"),
+    ],
+)
+def test_a_clip_that_was_named_and_is_broken_is_known_when_it_is_found(
+    clip_folder: Path, tmp_path: Path, file: str, content: str, message: str
+) -> None:
+    shutil.copytree(clip_folder, tmp_path / "clip")
+    (tmp_path / "clip" / file).write_text(content)
+    with pytest.raises(NetworkError, match=re.escape(message)):
+        find_networks(PROTOCOLS["miniature-v1"], clip_model=str(tmp_path / "clip"))
+
+
+@pytest.mark.parametrize(("content", "kind"), [("no weights", "UnpicklingError"), ("", "EOFError")])
+def test_a_file_of_open_clip_that_holds_no_weights_is_known_when_it_is_found(
+    tiny_open_clip: tuple[str, Path], content: str, kind: str
+) -> None:
+    name, weights = tiny_open_clip
+    weights.write_text(content)
+    with pytest.raises(NetworkError, match=rf"cannot be loaded \({kind}\); its file of weights is broken"):
+        find_networks(PROTOCOLS["miniature-v1"], clip_model=f"open_clip:{name}@{weights}")
+
+
+def test_networks_that_were_named_are_loaded_once(clip_folder: Path, backbone: Path, tmp_path: Path) -> None:
+    """They stay what they were when they were found, though their files go or change in the hours of editing."""
+    folder, file = shutil.copytree(clip_folder, tmp_path / "clip"), shutil.copy(backbone, tmp_path / "lpips.pth")
+    networks = find_networks(PROTOCOLS["miniature-v1"], clip_model=str(folder), lpips_backbone=str(file), device="cpu")
+    shutil.rmtree(folder)
+    file.unlink()
+    assert not isinstance(networks.clip, Unavailable) and not isinstance(networks.lpips, Unavailable)
+    assert networks.clip.load() is networks.clip.load()
+    assert networks.lpips.load() is networks.lpips.load()
 
 
 def test_what_was_named_and_is_not_there_is_an_error_with_a_remedy(

@@ -126,3 +126,15 @@ def test_it_is_served_as_default() -> None:
 
     assert load_flow("ablations").name == "ablations" and "ablations" in FLOWS
     assert "entrypoint: flows/ablations.py:ablations" in (ROOT / "prefect.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"protocol": "v9"}, "unknown protocol 'v9'"), ({"clip_model": "/nowhere"}, "CLIP /nowhere")],
+)
+def test_scoring_that_cannot_be_is_refused_before_a_training(
+    request_of_two: Request, tmp_path: Path, wrong: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_ablations(str(tmp_path / "run"), replace(request_of_two, **wrong))  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()

@@ -5,12 +5,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from benchmark.edit import edit_run
 from benchmark.methods.registry import MethodWords, resolve_methods
 from benchmark.provenance import describe_dataset, open_run
 from benchmark.runs import Run
-from flows.measure import device_turn, edit_shard, merge, prepare
+from flows.measure import device_turn, edit_shard, measure, merge, prepare
 from flows.serve import FLOWS, load_flow
 from flows.synth_data import failure_of, task_runner
 from reason_edit.loading import load_reason_edit
@@ -75,6 +78,21 @@ def test_shards_in_any_order_merge_to_one(tmp_path: Path) -> None:
         assert set(table) == set(labels) and table["flux-kontext"] == (8, 0) and table["mine"] == (6, 2)
     parts, whole = Run(tmp_path / "parts"), Run(tmp_path / "whole")
     assert parts.edits_path.read_bytes() == whole.edits_path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"methods": ["nothing"]}, "unknown method"),
+        ({"protocol": "v9"}, "unknown protocol 'v9'"),
+        ({"clip_model": "/nowhere"}, "CLIP /nowhere"),
+        ({"lpips_backbone": "/nowhere"}, "LPIPS backbone /nowhere"),
+    ],
+)
+def test_mistakes_are_told_before_a_run_is_opened(tmp_path: Path, option: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure.fn(**{"run": str(tmp_path / "run"), "methods": ["copy-input"], **option})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_device_is_held_by_one_at_a_time(tmp_path: Path) -> None:
