@@ -29,6 +29,7 @@ def methods(
     from rich.table import Table
 
     from benchmark.methods.registry import METHODS
+    from benchmark.methods.specs import Tag
 
     if verbose:
         for spec in METHODS.values():
@@ -41,7 +42,9 @@ def methods(
             table.add_row(*map(escape, (spec.name, ", ".join(spec.tags) or "as tagged by you", spec.summary)))
         Console().print(table)
     typer.echo(
-        "package.module:factory names an editor of your own: a function that makes an object with edit(requests)."
+        "package.module:factory names an editor of your own: a function that makes an object with edit(requests).\n"
+        "--set LABEL.tags=TAG says how its pictures come to be, or those of outputs, http and openai-images: one or "
+        f"several of {', '.join(Tag)}."
     )
 
 
@@ -62,7 +65,7 @@ def _default(setting: Mapping[str, Any], needed: bool) -> str:
     if needed:
         return "VALUE (needed)"
     value = setting.get("default")
-    return str(value).lower() if isinstance(value, bool) else "(not set)" if value is None else str(value)
+    return str(value).lower() if isinstance(value, bool) else "(not set)" if value in (None, []) else str(value)
 
 
 def _print_pins(names: list[str]) -> None:

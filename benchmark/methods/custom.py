@@ -9,13 +9,16 @@ from typing import Any
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from benchmark.methods.specs import MethodError, Setting
+from benchmark.methods.specs import MethodError, Setting, TagsOption
 from smartedit.editing import Editor
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="allow"))
 class FactoryOptions:
-    """Whatever the factory takes; `--set LABEL.key=value` becomes its keywords."""
+    """Whatever the factory takes; `--set LABEL.key=value` becomes its keywords, but for `tags`."""
+
+    tags: TagsOption = ()
+    """How the editor comes to its pictures, for example `compositing`; `direct` without tags."""
 
 
 def build_factory(name: str, options: FactoryOptions, setting: Setting) -> Editor:
@@ -27,7 +30,7 @@ def build_factory(name: str, options: FactoryOptions, setting: Setting) -> Edito
     from benchmark.methods.registry import import_factory
 
     factory = import_factory(name)
-    keywords = dict(vars(options))
+    keywords = {k: v for k, v in vars(options).items() if k != "tags"}
     try:
         if "device" in inspect.signature(factory).parameters:
             keywords.setdefault("device", setting.device)

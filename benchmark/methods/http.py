@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from benchmark.methods.http_calls import Address, Caller, CallOptions
-from benchmark.methods.specs import MethodError, MethodSpec, SampleError, Setting, Tag
+from benchmark.methods.specs import MethodError, MethodSpec, SampleError, Setting, Tag, TagsOption
 from benchmark.posting import Refused
 from smartedit.editing import EditRequest, EditResult
 
@@ -41,6 +41,8 @@ class ServerOptions:
     """Requests at once; no more than --batch-size."""
     longest_side: int | None = Field(default=None, ge=16)
     """Pictures with a longer side are made smaller before they are sent."""
+    tags: TagsOption = ()
+    """How the pictures come to be, for example `prompt-rewrite`; `direct` without tags."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

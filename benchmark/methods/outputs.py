@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from benchmark.methods.specs import MethodError, MethodSpec, SampleError, Setting
+from benchmark.methods.specs import MethodError, MethodSpec, SampleError, Setting, TagsOption
 from reason_edit.loading import ImageError, open_image, read_image
 from reason_edit.released_layout import category_of
 from reason_edit.schema import Category, EditSample
@@ -31,6 +31,8 @@ class OutputsOptions:
     """The folder with the edited pictures."""
     any_size: bool = False
     """Take pictures of any size; else a shape that is neither the source's nor a square is refused."""
+    tags: TagsOption = ()
+    """How the pictures came to be, for example `compositing`; without tags they compete with editors."""
 
 
 class Outputs:

@@ -94,7 +94,11 @@ def _labelled(words: MethodWords) -> tuple[dict[str, MethodSpec], dict[str, dict
     specs: dict[str, MethodSpec] = {}
     values: dict[str, dict[str, Any]] = {}
     unnamed = [o for o in words.outputs if "=" not in o]
-    named = dict(o.split("=", 1) for o in words.outputs if "=" in o)
+    named: dict[str, str] = {}
+    for label, folder in (o.split("=", 1) for o in words.outputs if "=" in o):
+        if label in named:
+            raise MethodError(f"--outputs {label}={folder}: {label} is {named[label]} already; give it another label")
+        named[label] = folder
     if len(unnamed) > 1:
         raise MethodError(f"--outputs {' --outputs '.join(unnamed)}: name each, as --outputs LABEL=DIR")
     for text in words.methods:
@@ -151,7 +155,8 @@ def _apply_models(models: Sequence[str], specs: Mapping[str, MethodSpec], values
 def factory_spec(name: str) -> MethodSpec:
     """A method from outside: `package.module:factory` names a function that makes an `Editor`.
 
-    The factory is called with the method's `--set` options as keywords, and with `device` if it takes that.
+    The factory is called with the method's `--set` options as keywords, but for `tags`, and with `device` if it takes
+    that.
     """
     from benchmark.methods.custom import FactoryOptions, build_factory, describe_factory
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from benchmark.methods.checkpoints import Checkpoint
 from reason_edit.schema import EditSample
@@ -21,6 +21,14 @@ class Tag(StrEnum):
     COMPOSITING = "compositing"
     PROMPT_REWRITE = "prompt-rewrite"
     REFERENCE = "reference"
+
+
+def _separate(words: object) -> object:
+    return [word.strip() for word in words.split(",")] if isinstance(words, str) else words
+
+
+TagsOption = Annotated[tuple[Tag, ...], BeforeValidator(_separate)]
+"""What a user says of pictures whose making only the user knows: one tag, or several with commas between them."""
 
 
 class MethodError(ValueError):
@@ -113,12 +121,18 @@ class Method:
     spec: MethodSpec
     options: Any
 
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """How its pictures come to be: the spec's tags, unless its options have tags of the user's."""
+        own: tuple[Tag, ...] = getattr(self.options, "tags", ())
+        return own or self.spec.tags
+
     def settings(self) -> dict[str, Any]:
         """What `run.json` keeps: everything that decides the method's pictures."""
         # Not `asdict`, which leaves out what a factory of somebody else takes.
-        values = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items()}
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items() if k != "tags"}
         described = dict(self.spec.describe(self.options)) if self.spec.describe else {}
-        return {"method": self.spec.name, "tags": list(self.spec.tags), "options": values, **described}
+        return {"method": self.spec.name, "tags": list(self.tags), "options": values, **described}
 
     def build(self, setting: Setting) -> FallibleEditor | Privileged:
         """Build it; what an editor gets holds no samples.

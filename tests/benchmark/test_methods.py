@@ -14,6 +14,7 @@ from benchmark.methods.resolution import working_size
 from benchmark.methods.specs import MethodError, Setting, Tag
 from benchmark.provenance import describe_dataset, open_run
 from benchmark.records import EditRecord
+from benchmark.report.content import MethodInfo
 from benchmark.runs import Run
 from reason_edit.loading import load_reason_edit, read_image, read_mask
 from reason_edit.schema import Category
@@ -205,6 +206,33 @@ def test_missing_and_wrong_sized_outputs_are_error_rows(folder: Path, tmp_path: 
     assert {r.method for r in taken} == {"theirs"}
 
 
+def test_pictures_tagged_by_the_user_are_listed_apart(folder: Path, tmp_path: Path) -> None:
+    """The tags decide no picture: a factory gets neither them nor more of a sample than any editor."""
+    (tmp_path / "out" / "color").mkdir(parents=True)
+    draw(1).save(tmp_path / "out" / "color" / "001.png")
+    sets = ["theirs.tags=compositing, prompt-rewrite", "mine.tags=prompt-rewrite", 'served.tags=["mask-given"]']
+    words = {"methods": ["theirs", f"mine={EDITOR}", f"plain={EDITOR}"], "outputs": [str(tmp_path / "out")]}
+    served = {"methods": ["served=http"], "sets": [*sets[2:], "served.url=http://host/edit"]}
+    (one,) = resolve_methods(MethodWords(**served))
+    assert one.settings()["tags"] == ["mask-given"]
+    records = edit(folder, tmp_path / "run", sets=sets[:2], **words)
+    assert sum(r.error is None for r in records if r.method == "mine") == 8
+    made = Run(tmp_path / "run").settings()["methods"]
+    assert {k: m["tags"] for k, m in made.items()} == {
+        "theirs": ["compositing", "prompt-rewrite"],
+        "mine": ["prompt-rewrite"],
+        "plain": ["direct"],
+    }
+    assert all("tags" not in m["options"] for m in made.values())
+    sections = {k: MethodInfo(label=k, tags=tuple(m["tags"])).section for k, m in made.items()}
+    assert sections == {
+        "theirs": "Given the mask, or compositing",
+        "mine": "Rewriting the prompt",
+        "plain": "Editors",
+    }
+    edit(folder, tmp_path / "run", sets=sets[:2], **words)
+
+
 def test_outputs_that_are_added_or_mended_are_read_again(folder: Path, tmp_path: Path) -> None:
     """The remedy of a missing picture, followed by the same command, works."""
     out = tmp_path / "out" / "color" / "001.png"
@@ -276,6 +304,8 @@ def test_a_wrong_number_of_results_is_an_error(folder: Path, tmp_path: Path) -> 
         ({"methods": ["copy-input", "copy-input"]}, "stands twice"),
         ({"methods": ["outputs"]}, "give --outputs DIR"),
         ({"outputs": ["a", "b"]}, "name each"),
+        ({"outputs": ["a=D1", "a=D2"]}, "--outputs a=D2: a is D1 already; give it another label"),
+        ({"outputs": ["a=D1"], "sets": ["a.tags=composited"]}, "'composited': Input should be 'direct', 'mask-given'"),
         ({"methods": ["copy-input"], "models": ["x"]}, "none of them take a model"),
         ({"methods": ["copy-input"], "sets": ["other.a=1"]}, "no method 'other'"),
         ({"methods": ["instruct-pix2pix"], "sets": ["instruct-pix2pix.stepps=3"]}, "instruct-pix2pix.stepps"),
