@@ -56,7 +56,7 @@ class TransformersClip:
             device: A torch device.
 
         Raises:
-            ValueError: Weights are missing; a network with random weights never scores.
+            ValueError: Weights are missing, or the tokenizer's words; a network with random weights never scores.
             OSError: A file is missing.
         """
         import torch
@@ -73,6 +73,10 @@ class TransformersClip:
         self.model = model.eval().requires_grad_(False).to(device)
         self.processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):
+            raise ValueError(
+                "the tokenizer knows no words; put its tokenizer.json, or vocab.json and merges.txt, there"
+            )
         self.window = int(model.config.text_config.max_position_embeddings)
         self.device = device
 
@@ -132,14 +136,17 @@ class OpenClip:
             name: An architecture of open_clip, or `local-dir:FOLDER`.
             weights: The weights' file; None where the folder holds them.
             device: A torch device.
-            settings: Further keywords of `create_model_and_transforms`; what they leave out is the architecture's, and
+            settings: Further keywords of `create_model_from_pretrained`; what they leave out is the architecture's, and
                 pictures are then prepared as OpenAI's CLIP has it.
+
+        Raises:
+            RuntimeError: The folder holds no weights; a network with random weights never scores.
         """
         import open_clip
         import torch
 
         with torch.random.fork_rng(devices=[]):
-            model, _, transform = open_clip.create_model_and_transforms(
+            model, transform = open_clip.create_model_from_pretrained(
                 name, pretrained=None if weights is None else str(weights), device=device, **settings
             )
         self.model = model.eval().requires_grad_(False)

@@ -254,6 +254,21 @@ def test_a_clip_that_was_named_and_is_broken_is_known_when_it_is_found(
         find_networks(PROTOCOLS["miniature-v1"], clip_model=str(tmp_path / "clip"))
 
 
+def test_a_clip_without_weights_or_words_is_refused(
+    clip_folder: Path, tiny_open_clip: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Both libraries would go on: one with random weights, the other with every word unknown."""
+    folder = tiny_open_clip[1].parent
+    (folder / "open_clip_pytorch_model.bin").unlink()
+    with pytest.raises(NetworkError, match=r"Required pretrained weights .* could not be loaded"):
+        find_clip(f"open_clip:{folder}").load()
+    shutil.copytree(clip_folder, tmp_path / "clip")
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / "clip" / name).unlink()
+    with pytest.raises(NetworkError, match=r"the tokenizer knows no words; put its tokenizer\.json"):
+        find_clip(str(tmp_path / "clip")).load()
+
+
 @pytest.mark.parametrize(("content", "kind"), [("no weights", "UnpicklingError"), ("", "EOFError")])
 def test_a_file_of_open_clip_that_holds_no_weights_is_known_when_it_is_found(
     tiny_open_clip: tuple[str, Path], content: str, kind: str
