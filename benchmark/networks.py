@@ -22,6 +22,8 @@ TORCHVISION_BACKBONE = "squeezenet1_1"
 TORCHVISION_FILE = "squeezenet1_1-b8a52dc0.pth"
 SHIPPED_BACKBONE = "features.safetensors"
 OPEN_CLIP_PREFIX = "open_clip:"
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""The weights of a repository where open_clip names no file, in the order that it looks for them."""
 CLIP_FILES = ["config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json"]
 CLIP_FILES += ["merges.txt", "model*.safetensors*", "pytorch_model*.bin*", "open_clip*"]
 
@@ -272,9 +274,10 @@ def _open_clip_weights(name: str, config: Mapping[str, Any]) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
-    cached = try_to_load_from_cache(repository, file) if repository and file else None
-    if isinstance(cached, str):
-        return Path(cached)
+    for stored in OPEN_CLIP_FILES if not file else (file,):
+        cached = try_to_load_from_cache(repository, stored) if repository else None
+        if isinstance(cached, str):
+            return Path(cached)
     if not hub_answers(repository or "openai/clip-vit-large-patch14"):
         raise NetworkError(f"CLIP {name}: not cached and the hub does not answer; give a file: open_clip:ARCH@FILE")
     try:

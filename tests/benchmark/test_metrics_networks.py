@@ -153,6 +153,26 @@ def test_a_tag_of_open_clip_reads_pictures_as_its_weights_were_trained(
     assert by_tag.sha256 != by_file.sha256
 
 
+@pytest.mark.parametrize(
+    ("named", "stored"),
+    [("", "open_clip_model.safetensors"), ("", "open_clip_pytorch_model.bin"), ("mine.pt", "mine.pt")],
+)
+def test_a_tag_whose_weights_are_cached_needs_no_hub(
+    tiny_open_clip: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, stored: str
+) -> None:
+    """Most tags of open_clip name a repository and leave the file to its habit."""
+    name, weights = tiny_open_clip
+    cache = tmp_path / "hub" / "models--nobody--tiny"
+    (cache / "snapshots" / "abc").mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    shutil.copy(weights, cache / "snapshots" / "abc" / stored)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, {"cached": {"hf_hub": f"nobody/tiny/{named}"}})
+    assert find_clip(f"open_clip:{name}@cached").name == f"open_clip:{name}@cached"
+
+
 def test_lpips_is_zero_for_equal_pictures_and_follows_the_weights(backbone: Path) -> None:
     lpips = find_lpips(str(backbone)).load()
     pixels = [picture(i).astype(np.float32) / 255 for i in range(4)]
