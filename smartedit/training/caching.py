@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,10 @@ class EncoderCache:
         """Open a cache.
 
         Args:
-            folder: Shared by all runs with the same weights.
+            folder: Shared by all runs on the manifest.
             autoencoder: To mean and log-variance.
             vision: To v; None where v is not kept.
-            limit: Bytes in all; what comes afterwards is not kept.
+            limit: Bytes in all, those of other weights among them; what comes afterwards is not kept.
             processes: Of the run; each takes its part of the bytes that are left.
         """
         self.folder = folder
@@ -97,7 +98,14 @@ class EncoderCache:
         self._places = {"latents": folder / f"latents-{autoencoder.digest}"}
         if vision is not None:
             self._places["features"] = folder / f"features-{vision.digest}"
-        self._room = max(0, limit - sum(_size(place) for place in self._places.values())) // processes
+        self._room = max(0, limit - _size(folder)) // processes
+        if limit and not self._room:
+            logger.warning(
+                "%s: is as large as training.cache_gib allows, and nothing more is kept; what folders of other weights "
+                "than %s hold may be removed",
+                folder,
+                " and ".join(place.name for place in self._places.values()),
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers read; they need no encoders.
@@ -183,16 +191,17 @@ class EncoderCache:
             return
         self._room -= len(content)
         path = self._path(kind, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Not flushed to disk, which would take longer than the encoder: what a power cut damages is computed anew.
         temporary = path.with_name(f".{key}.tmp-{os.getpid()}")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             self._room = 0
             logger.warning("%s: %s; nothing more is kept", path, error)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _size(folder: Path) -> int:

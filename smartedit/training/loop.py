@@ -17,7 +17,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
-from smartedit.config.training import Precision, TrainingConfig
+from smartedit.config.training import Precision, StageName, TrainingConfig
 from smartedit.seeding import seed_from
 from smartedit.training.caching import EncoderCache
 from smartedit.training.engines import AccelerateEngine, Engine
@@ -58,6 +58,7 @@ class Loop:
     """One run of one stage.
 
     Attributes:
+        stage: Which; no two draw the same noise for a row.
         trainee: What is trained.
         training: Settings.
         accelerator: Processes and precision.
@@ -68,6 +69,7 @@ class Loop:
         validate: Called with the number of steps done, when edits are to be shown; on the first process only.
     """
 
+    stage: StageName
     trainee: Trainee
     training: TrainingConfig
     accelerator: Accelerator
@@ -115,7 +117,7 @@ class Loop:
         batches = self._batches(first)
         for step in range(first, settings.steps):
             # Dropout draws from the global generator; it starts anew in each step, so that a resume changes nothing.
-            torch.manual_seed(seed_from("dropout", settings.seed, step, accelerator.process_index))
+            torch.manual_seed(seed_from("dropout", self.stage.value, settings.seed, step, accelerator.process_index))
             started = time.perf_counter()
             passes = [next(batches) for _ in range(settings.gradient_accumulation)]
             waited = time.perf_counter() - started
@@ -158,7 +160,7 @@ class Loop:
         dataset = VisitDataset(
             self.trainee.rows,
             latents=self.trainee.latents,
-            seed=settings.seed,
+            seed=seed_from("noise", self.stage.value, settings.seed),
             cache=self.cache,
         )
         positions = Positions(

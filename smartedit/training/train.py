@@ -117,6 +117,7 @@ def train(
             part.to(accelerator.device)
         cache = _cache(built, manifest, training, accelerator.num_processes)
         loop = Loop(
+            stage=stage,
             trainee=built.trainee,
             training=training,
             accelerator=accelerator,

@@ -132,6 +132,18 @@ def test_beyond_its_limit_nothing_is_kept_and_nothing_changes(tmp_path: Path) ->
     assert sum(file.stat().st_size for file in files) <= 2 * size
 
 
+def test_the_limit_counts_what_other_weights_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, encoder = counted(0)
+    batch = batch_of([1, 2], [3, 4])
+    moments_of(opened(tmp_path, encoder), batch)
+    files = list(tmp_path.rglob("*.safetensors"))
+    limit = sum(file.stat().st_size for file in files)
+    _, other = counted(1)
+    moments_of(opened(tmp_path, other, limit=limit), batch)
+    assert list(tmp_path.rglob("*.safetensors")) == files
+    assert "nothing more is kept" in caplog.text and other.digest in caplog.text
+
+
 def test_processes_of_a_run_share_the_limit(tmp_path: Path) -> None:
     _, encoder = counted(0)
     moments_of(opened(tmp_path, encoder), batch_of([0], [0]))
@@ -155,16 +167,17 @@ def test_pictures_that_are_drawn_for_a_visit_are_not_kept(tmp_path: Path) -> Non
     assert len(list((tmp_path / "part").rglob("*.safetensors"))) == 2
 
 
+@pytest.mark.parametrize("call", ["replace", "mkdir"])
 def test_a_full_disk_stops_the_keeping_and_not_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str
 ) -> None:
     encode, encoder = counted(0)
     cache = opened(tmp_path, encoder)
 
-    def full(path: Path, target: Path) -> Path:
+    def full(path: Path, *arguments: object, **options: object) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, call, full)
     with caplog.at_level(logging.WARNING):
         source, _, _ = moments_of(cache, batch_of([1, 2], [3, 4]))
     assert torch.equal(source[0], encode.layer(batch_of([1], [1]).source)[0])
