@@ -1,6 +1,7 @@
 """Checkpoints of a training run: written whole or not at all, the newest found again, those of other runs refused."""
 
 import errno
+import json
 import os
 import pickle
 import zipfile
@@ -14,11 +15,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from reason_edit.files import atomic_path, sweep_unfinished
+from reason_edit.files import atomic_path, sweep_unfinished, write_text
 from smartedit.config.training import StageName
 from smartedit.model.checkpoints import CheckpointError
 
 SUFFIX = ".pt"
+TRAINED = ".trained"
+"""A file of a model's folder: of which run it is, and behind which step. Not a name that loaders, marks of content and
+shipping read."""
 _SHOWN = 3
 
 
@@ -37,6 +41,14 @@ class Identity:
     settings: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
     former: Mapping[str, Any] = field(default_factory=dict)
+
+    def described(self) -> dict[str, Any]:
+        """What is written of it."""
+        return {
+            "stage": self.stage.value,
+            "settings": dict(self.settings),
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,11 +99,7 @@ class CheckpointFolder:
         """
         path = self.folder / f"step-{state.step:08d}{SUFFIX}"
         content = {name: getattr(state, name) for name in TrainingState.__slots__}
-        content["identity"] = {
-            "stage": self.identity.stage.value,
-            "settings": dict(self.identity.settings),
-            "shapes": {name: list(shape) for name, shape in self.identity.shapes.items()},
-        }
+        content["identity"] = self.identity.described()
         with atomic_path(path) as temporary:
             _write(content, temporary)
         for old in self.paths()[: -self.keep]:
@@ -118,6 +126,47 @@ class CheckpointFolder:
             ) from error
         self._check(path, content.pop("identity"))
         return TrainingState(**content)
+
+    def mark(self, model: Path, step: int) -> None:
+        """Note in a model's folder that it is of this run, and behind which step."""
+        write_text(model / TRAINED, json.dumps({"step": step, "identity": self.identity.described()}) + "\n")
+
+    def has_finished(self, model: Path, newest: int | None, steps: int) -> bool:
+        """Whether a run's model has all the steps that are asked for.
+
+        Args:
+            model: The model's folder; need not exist.
+            newest: The newest checkpoint's step; None where there is none.
+            steps: What is asked for.
+
+        Raises:
+            CheckpointError: It is of another stage, size or setting; or it has fewer steps, and no checkpoint to go on
+                from.
+        """
+        if not model.is_dir():
+            return False
+        trained = self._trained_steps(model)
+        if newest is None and (trained is None or trained < steps):
+            known = "an unknown number of" if trained is None else trained
+            raise CheckpointError(
+                f"{model}: has {known} steps, and {steps} are asked for, but there is no checkpoint in {self.folder} "
+                "to go on from; put the checkpoints back, name another --run, or remove the model to train it anew"
+            )
+        done = newest if trained is None else trained  # Models of old do not tell; they count as the checkpoint.
+        return done is not None and done >= steps
+
+    def _trained_steps(self, model: Path) -> int | None:
+        """Behind which step a model was written; None where it does not tell."""
+        path = model / TRAINED
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            step, identity = int(content["step"]), content["identity"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error}); remove it") from error
+        self._check(path, identity)
+        return step
 
     def _check(self, path: Path, found: Mapping[str, Any]) -> None:
         ours = self.identity

@@ -104,10 +104,11 @@ def train(
         keep=training.keep_checkpoints,
     )
     newest = checkpoints.newest()
-    if newest is not None and newest.step >= training.steps and finished.is_dir():
+    done = None if newest is None else newest.step
+    del newest
+    if checkpoints.has_finished(finished, done, training.steps):
         logger.info("%s: is finished", finished)
         return finished
-    del newest
     with _only_training_in(run) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             for left in run.glob(f".{MODEL}.tmp-*"):
@@ -136,6 +137,7 @@ def train(
         aside = run / f".{MODEL}.tmp-{os.getpid()}"
         loop.run(aside)
         if accelerator.is_main_process:
+            checkpoints.mark(aside, max(training.steps, done or 0))
             shutil.rmtree(finished, ignore_errors=True)
             aside.rename(finished)
         accelerator.wait_for_everyone()

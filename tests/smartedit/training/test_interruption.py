@@ -15,6 +15,7 @@ import torch
 from reason_edit.files import BusyError
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.checkpoints import CheckpointError
+from smartedit.training.editing import EditTrainee
 from smartedit.training.journal import UnreadableRowsError
 from smartedit.training.loop import DivergedError
 from smartedit.training.stages import StageError
@@ -77,6 +78,53 @@ def test_a_finished_run_is_left_as_it_is(run_stage: TinyStages, tmp_path: Path) 
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
     run_stage("joint", tmp_path, "training.steps=3")
     assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3]
+
+
+def test_a_model_of_fewer_steps_is_not_the_result(
+    run_stage: TinyStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = run_stage("joint", tmp_path, "training.steps=2")
+    weights = [path.relative_to(model) for path in model.rglob("*.safetensors")]
+    before = [(model / name).read_bytes() for name in weights]
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(EditTrainee, "save", kill)
+        run_stage("joint", tmp_path, "training.steps=4")
+    assert (tmp_path / "checkpoints/step-00000004.pt").is_file()
+    run_stage("joint", tmp_path, "training.steps=4")
+    assert [(model / name).read_bytes() for name in weights] != before
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_model_without_its_checkpoints_is_not_trained_anew(run_stage: TinyStages, tmp_path: Path) -> None:
+    model = run_stage("joint", tmp_path, "training.steps=2")
+    shutil.rmtree(tmp_path / "checkpoints")
+    before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
+    assert run_stage("joint", tmp_path, "training.steps=2") == model
+    with pytest.raises(CheckpointError, match="has 2 steps, and 4 are asked for, but there is no checkpoint in"):
+        run_stage("joint", tmp_path, "training.steps=4")
+    with pytest.raises(CheckpointError, match=r"model/\.trained: was trained with other settings: seed was 0 and is 5"):
+        run_stage("joint", tmp_path, "training.steps=2", "training.seed=5")
+    (model / ".trained").rename(tmp_path / "trained")
+    with pytest.raises(CheckpointError, match="model: has an unknown number of steps, and 2 are asked for"):
+        run_stage("joint", tmp_path, "training.steps=2")
+    (model / ".trained").write_text("half")
+    with pytest.raises(CheckpointError, match=r"\.trained: cannot be read"):
+        run_stage("joint", tmp_path, "training.steps=2")
+    (tmp_path / "trained").replace(model / ".trained")
+    assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2]
+
+
+def test_a_model_from_before_it_told_its_steps_counts_as_its_checkpoint(run_stage: TinyStages, tmp_path: Path) -> None:
+    model = run_stage("joint", tmp_path, "training.steps=2")
+    (model / ".trained").unlink()
+    before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
+    assert run_stage("joint", tmp_path, "training.steps=2") == model
+    assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
 
 
 def test_checkpoints_of_others_are_refused(run_stage: TinyStages, tmp_path: Path, start: Path) -> None:
