@@ -90,7 +90,7 @@ class TrainingConfig:
     cache: bool = True
     """Keep what the frozen autoencoder and image encoder made of a picture, in `.encoded` beside the manifest."""
     cache_gib: float = Field(default=100.0, ge=0)
-    """Largest size of that, in GiB, of all weights together; what does not fit is computed anew."""
+    """Largest size of that, in GiB, of all weights together; what does not fit is computed anew; `inf` for no limit."""
     length_groups: int = Field(default=1, ge=1)
     """Groups of rows of like length that the language model reads one after the other, in joint and full: less padding
     where edits and long conversations meet in a batch, and more calls."""

@@ -81,7 +81,7 @@ class EncoderCache:
     """
 
     def __init__(
-        self, folder: Path, *, autoencoder: Encoder, vision: Encoder | None, limit: int, processes: int = 1
+        self, folder: Path, *, autoencoder: Encoder, vision: Encoder | None, limit: float, processes: int = 1
     ) -> None:
         """Open a cache.
 
@@ -98,7 +98,7 @@ class EncoderCache:
         self._places = {"latents": folder / f"latents-{autoencoder.digest}"}
         if vision is not None:
             self._places["features"] = folder / f"features-{vision.digest}"
-        self._room = max(0, limit - _size(folder)) // processes
+        self._room = max(0, limit - _size(folder)) / processes
         if limit and not self._room:
             logger.warning(
                 "%s: is as large as training.cache_gib allows, and nothing more is kept; what folders of other weights "

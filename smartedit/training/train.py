@@ -248,5 +248,5 @@ def _cache(built: Any, manifest: Path, training: TrainingConfig, processes: int)
     folder = (manifest if manifest.is_dir() else manifest.parent) / CACHE
     autoencoder, vision = built.encoders()
     with torch.no_grad():
-        limit = int(training.cache_gib * 2**30)
+        limit = training.cache_gib * 2**30
         return EncoderCache(folder, autoencoder=autoencoder, vision=vision, limit=limit, processes=processes)

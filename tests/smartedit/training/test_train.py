@@ -106,6 +106,11 @@ def test_cached_encoders_give_the_same_losses(run_stage: TinyStages, tmp_path: P
         assert cached == pytest.approx(computed, rel=1e-4)
 
 
+def test_a_cache_may_have_no_limit(run_stage: TinyStages, tmp_path: Path) -> None:
+    run_stage("joint", tmp_path, "training.cache_gib=inf", "training.steps=1")
+    assert len(metrics(tmp_path)) == 1
+
+
 def test_with_a_full_cache_the_vision_tower_rests(
     run_stage: TinyStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
