@@ -1,6 +1,5 @@
 """Builds what a stage trains from a pipeline's folder and a manifest."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
@@ -33,7 +32,7 @@ from smartedit.training.dataset import ManifestDataset, RowFormat
 from smartedit.training.decoded_rows import DecodedRows
 from smartedit.training.editing import EditTrainee
 from smartedit.training.losses import Timesteps
-from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters
+from smartedit.training.stages import STAGES, Rows, StageError, choose_parameters, read_settings
 from smartedit.training.trainee import Latents, Trainee
 from smartedit.training.visits import LAST
 
@@ -76,7 +75,8 @@ def build_trainee(
     if not (start / "model_index.json").is_file():
         raise StageError(f"{start}: is no pipeline to start from: there is no model_index.json in it")
     opened = Manifest(manifest)
-    kind = json.loads((start / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    index = read_settings(start / "model_index.json")
+    kind = index.get("_class_name") if isinstance(index, dict) else None
     wanted = (StableDiffusionInstructPix2PixPipeline if stage is StageName.BASELINE else SmartEditPipeline).__name__
     if kind != wanted:
         raise StageError(f"{start}: is a {kind}; stage {stage.value} starts from a {wanted}")

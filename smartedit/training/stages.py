@@ -1,5 +1,6 @@
 """The stages of training as one table: what trains, on which rows, by which losses (section 4.3; released code)."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,6 +74,18 @@ PARAMETER_GROUPS: dict[str, Callable[[str], bool]] = {
 
 class StageError(ValueError):
     """A model cannot be trained in a stage; the message says what it lacks."""
+
+
+def read_settings(path: Path) -> Any:
+    """What a `.json` file of a model holds.
+
+    Raises:
+        StageError: It holds no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StageError(f"{path}: cannot be read ({error}); copy it anew") from error
 
 
 def text_encoder_of(named: Path | str | None, stage: StageName, model: ModelConfig) -> Path | str | None:

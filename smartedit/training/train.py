@@ -24,7 +24,7 @@ from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal, Progress
 from smartedit.training.loop import Loop, build_accelerator
 from smartedit.training.saving import CheckpointFolder, Identity
-from smartedit.training.stages import StageError, text_encoder_of
+from smartedit.training.stages import StageError, read_settings, text_encoder_of
 from smartedit.training.trainee import Trainee
 from smartedit.training.validation import Validation
 from smartedit.training.zero import chosen_zero
@@ -193,6 +193,9 @@ def content_mark(path: Path) -> str:
     """A short mark of a file's or folder's content: names, sizes, and both ends of each file.
 
     Whole checkpoints are not read for it; a Parquet file tells of its rows at its end, safetensors at its beginning.
+
+    Raises:
+        StageError: A configuration in it cannot be read.
     """
     root = path if path.is_dir() else path.parent
     files = sorted(f for f in path.rglob("*") if f.is_file() and f.suffix in _PARTS) if path.is_dir() else [path]
@@ -200,7 +203,7 @@ def content_mark(path: Path) -> str:
     for file in files:
         size = file.stat().st_size
         if file.suffix == ".json":
-            content = json.dumps(_told(json.loads(file.read_bytes())), sort_keys=True).encode()
+            content = json.dumps(_told(read_settings(file)), sort_keys=True).encode()
             digest.update(f"{file.relative_to(root)} ".encode() + content)
             continue
         digest.update(f"{file.relative_to(root)} {size}\n".encode())

@@ -207,6 +207,14 @@ def test_starts_that_do_not_fit_are_refused(run_stage: TinyStages, tmp_path: Pat
         run_stage("align", tmp_path, text_encoder=None)
 
 
+@pytest.mark.parametrize("name", ["model_index.json", "notes.json"])
+def test_a_broken_file_of_the_start_is_named(run_stage: TinyStages, tmp_path: Path, start: Path, name: str) -> None:
+    shutil.copytree(start, tmp_path / "start")
+    (tmp_path / "start" / name).write_text("")
+    with pytest.raises(StageError, match=rf"start/{name}: cannot be read \(Expecting value"):
+        run_stage("joint", tmp_path / "run", start=tmp_path / "start")
+
+
 def test_a_loss_that_is_no_number_names_its_rows(run_stage: TinyStages, tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match=r"no number; rows: .*(synthetic|reasonseg|llava)/.*learning rate"):
         run_stage("joint", tmp_path, "training.learning_rate=1e30", "training.warmup_steps=0")
