@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from reason_edit.files import BusyError
+from smartedit.data.decoding import DecodingError
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.checkpoints import CheckpointError
 from smartedit.training.editing import EditTrainee
@@ -219,6 +220,15 @@ def test_a_loss_that_is_no_number_names_its_rows(run_stage: TinyStages, tmp_path
     with pytest.raises(DivergedError, match=r"no number; rows: .*(synthetic|reasonseg|llava)/.*learning rate"):
         run_stage("joint", tmp_path, "training.learning_rate=1e30", "training.warmup_steps=0")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_moved_are_told_in_plain_words(run_stage: TinyStages, tmp_path: Path, workers: int) -> None:
+    manifest = write_manifest(tmp_path / "data")
+    for name in ("synthetic", "coco", "ReasonSeg"):
+        (tmp_path / "data" / name).rename(tmp_path / name)
+    with pytest.raises(DecodingError, match=r"^100 rows in a row cannot be read; the last: "):
+        run_stage("joint", tmp_path / "run", f"training.num_workers={workers}", manifest=manifest)
 
 
 def test_an_unreadable_picture_is_left_out_and_counted(run_stage: TinyStages, tmp_path: Path) -> None:
