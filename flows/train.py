@@ -89,6 +89,22 @@ def settings_of(stage: str, settings: Sequence[str]) -> list[str]:
     return chosen
 
 
+def chosen_stages(names: Sequence[str] | None) -> list[StageName]:
+    """The stages of SmartEdit that a flow trains; all where none are named.
+
+    Raises:
+        ConfigError: One is no stage of SmartEdit, comes twice, or before a stage that it is trained after.
+    """
+    given = list(names or STAGES)
+    chosen = [stage for stage in STAGES if stage in given]
+    if given != chosen:
+        raise ConfigError(
+            f"stages {', '.join(given)}: takes some of {', '.join(STAGES)}, each once and in this order; a pipeline to "
+            "be fine-tuned as a baseline is named by the parameter baseline"
+        )
+    return chosen
+
+
 def losses_of(run: str | Path, lines: int = LINES) -> list[dict[str, Any]]:
     """Lines of a stage's metrics, evenly spread, the last one among them."""
     path = Path(run) / METRICS
@@ -140,9 +156,12 @@ def train(
 
     Returns:
         The folder of the last stage's pipeline.
+
+    Raises:
+        ConfigError: `stages` are no stages of SmartEdit, or not in their order.
     """
     root = Path(run).resolve()
-    chosen = [StageName(name) for name in stages or STAGES]
+    chosen = chosen_stages(stages)
     texts = settings or []
     model = start
     for stage in [*chosen, *([StageName.BASELINE] if baseline is not None else [])]:

@@ -123,6 +123,15 @@ def test_settings_of_stages() -> None:
         names["settings_of"]("full", ["trainig.steps=1"])
 
 
+@pytest.mark.parametrize("stages", [["baseline"], ["full", "joint"], ["joint", "joint"], ["joint", "ful"]])
+def test_stages_are_those_of_smart_edit_in_their_order(tmp_path: Path, stages: list[str]) -> None:
+    names = without_prefect()
+    with pytest.raises(ConfigError, match=f"stages {', '.join(stages)}: takes some of align, joint, full, each once"):
+        names["train"]("start", "manifest", str(tmp_path), stages=stages)
+    assert names["chosen_stages"](["align", "full"]) == ["align", "full"]
+    assert names["chosen_stages"](None) == names["chosen_stages"]([]) == ["align", "joint", "full"]
+
+
 def test_losses_are_spread_over_the_run_and_end_with_its_end(tmp_path: Path) -> None:
     names = without_prefect()
     assert names["losses_of"](tmp_path) == [] and names["newest_grid"](tmp_path) is None
