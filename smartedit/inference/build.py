@@ -6,7 +6,7 @@ from smartedit.config.model import ModelConfig
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.build import build_model, build_sampling_scheduler, build_text_encoder, build_vae
 from smartedit.model.mllm import extend_vocabulary
-from smartedit.model.prompts import OUR_PROMPTS, read_prompts
+from smartedit.model.prompts import prompts_of
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.text import EmptyText
 from smartedit.model.tokenizer import VocabularyError, add_img_tokens, load_tokenizer
@@ -47,7 +47,7 @@ def pipeline_of(config: ModelConfig, model: SmartEdit, vae: Any, tokenizer: Any)
         vae: The autoencoder.
         tokenizer: With the added tokens.
     """
-    prompts = OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts)
+    prompts = prompts_of(config.prompts)
     pipeline = SmartEditPipeline(
         mllm=model.mllm,
         tokenizer=tokenizer,

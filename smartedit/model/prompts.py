@@ -84,6 +84,11 @@ OUR_PROMPTS = Prompts(
 """The released chat format with phrasings of our own."""
 
 
+def prompts_of(named: str | None) -> Prompts:
+    """The words that a model's settings name: a file's or a shipped set's, ours where they name none."""
+    return OUR_PROMPTS if named is None else read_prompts(named)
+
+
 def read_prompts(path: Path | str) -> Prompts:
     """Read phrasings from a TOML file: `system = "..."` and `[[phrasings]]` with `request` and `answer`.
 

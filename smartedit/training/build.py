@@ -19,7 +19,7 @@ from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import Mixture, load_mixture
 from smartedit.inference.pipeline import SmartEditPipeline
 from smartedit.model.build import bim_settings, build_bim
-from smartedit.model.prompts import OUR_PROMPTS, Prompts, read_prompts
+from smartedit.model.prompts import Phrasing, Prompts, prompts_of, read_prompts
 from smartedit.model.smartedit import SmartEdit
 from smartedit.model.text import EmptyText
 from smartedit.model.tokenizer import load_tokenizer
@@ -218,6 +218,22 @@ def _caption_prompts(model: ModelConfig) -> Prompts:
     return replace(CAPTION_PROMPTS, system=read_prompts(model.prompts).system)
 
 
+def _ask_with(pipeline: SmartEditPipeline, prompts: Prompts) -> None:
+    """Let the pipeline ask in the words that its rows have, and tell where the start asks in others."""
+    first, asks = prompts.phrasings[0], pipeline.config
+    known = asks.system == prompts.system and Phrasing(request=asks.request, answer=asks.answer) in prompts.phrasings
+    if not known:
+        logger.warning(
+            "the start asks in other words (%r, %r) than model.prompts has (%r, %r); the model is trained with the "
+            "latter and will ask in them: where the start was trained with its own, set model.prompts to their file",
+            asks.system,
+            asks.request,
+            prompts.system,
+            first.request,
+        )
+    pipeline.register_to_config(system=prompts.system, request=first.request, answer=first.answer)
+
+
 def _edit(
     pipeline: SmartEditPipeline,
     smartedit: SmartEdit,
@@ -228,6 +244,8 @@ def _edit(
 ) -> BuiltStage:
     mllm, vae = pipeline.mllm, pipeline.vae.requires_grad_(False).eval()
     side = pipeline.config.image_size
+    prompts = prompts_of(model.prompts)
+    _ask_with(pipeline, prompts)
     rows = ManifestDataset(
         manifest,
         Mixture.over(manifest.sizes, load_mixture(training.mixture)),
@@ -235,7 +253,7 @@ def _edit(
         layout=pipeline.layout,
         length=LAST,
         rows=RowFormat(
-            prompts=OUR_PROMPTS if model.prompts is None else read_prompts(model.prompts),
+            prompts=prompts,
             max_tokens=pipeline.config.max_text_tokens,
             max_conversation=mllm.model.config.get_text_config().max_position_embeddings - mllm.num_patches + 1,
             encoder_side=mllm.image_size,

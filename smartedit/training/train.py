@@ -20,6 +20,7 @@ from smartedit.data.manifest import Manifest
 from smartedit.data.mixture import load_mixture
 from smartedit.folders import refuse_other_content
 from smartedit.hub import ModelNotFoundError, fetch_model
+from smartedit.model.prompts import prompts_of
 from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal, Progress
 from smartedit.training.loop import Loop, build_accelerator
@@ -168,13 +169,15 @@ def _identity(
     given: Mapping[str, Path | None],
     processes: int,
 ) -> Identity:
-    # The mixture counts by its content: its name may be a path, and align reads none.
+    # Mixture and prompts count by their content: their names may be paths. Align reads no mixture, baseline no prompts.
     settings = {name: _plain(value) for name, value in asdict(training).items() if name not in {*_FREE, "mixture"}}
     settings["rows_a_step"] = training.batch_size * training.gradient_accumulation * processes
     if stage is not StageName.ALIGN:
         settings["mixture's rows"] = _plain(asdict(load_mixture(training.mixture)))
+    if stage is not StageName.BASELINE:
+        settings["prompts' words"] = _plain(asdict(prompts_of(model.prompts)))
     settings |= {f"what lies at {name}": content_mark(path) for name, path in given.items() if path is not None}
-    described = {name: value for name, value in asdict(model).items() if name not in {"weights", "sampling"}}
+    described = {name: value for name, value in asdict(model).items() if name not in {"weights", "sampling", "prompts"}}
     settings |= {f"model.{name}": value for name, value in _leaves(_plain(described))}
     shapes = {name: tuple(parameter.shape) for name, parameter in trainee.trained.items()}
     former = {name: _plain(value) for name, value in asdict(TrainingConfig()).items() if name in settings}

@@ -42,7 +42,7 @@ from smartedit.miniature.fit.texts import sample_texts
 from smartedit.miniature.fit.tokenizers import clip_ids, fit_clip_tokenizer, fit_llama_tokenizer
 from smartedit.miniature.stock import Stock
 from smartedit.model.mllm import ImageTextMllm
-from smartedit.model.prompts import OUR_PROMPTS, read_prompts
+from smartedit.model.prompts import prompts_of
 from smartedit.model.tokenizer import load_tokenizer, read_layout
 from smartedit.training.train import train
 
@@ -178,7 +178,7 @@ def _see_and_speak(
     talk = Talk(
         tokenizer=pieces,
         layout=read_layout(pieces, config.mllm.num_img_tokens),
-        prompts=OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts),
+        prompts=prompts_of(config.prompts),
         num_patches=(config.mllm.vision.image_size // config.mllm.vision.patch_size) ** 2,
     )
     stock = Stock(seed=recipe.seed, size=config.sampling.image_size)
@@ -344,7 +344,7 @@ def _align_behind_pictures(joint: Path, work: Path, config: ModelConfig, recipe:
         pipeline = load_pipeline(joint, LoadSettings(device="cpu", precision=Precision.FLOAT32))
         text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder").requires_grad_(False).eval()
         words = load_tokenizer(work / "text_encoder")
-        prompts = OUR_PROMPTS if config.prompts is None else read_prompts(config.prompts)
+        prompts = prompts_of(config.prompts)
         fit_picture_alignment(pipeline, text_encoder, words, prompts, pairs, recipe.picture_alignment, out)
         save_pipeline(pipeline, out / "model")
     return out / "model"

@@ -317,3 +317,26 @@ def test_adapters_that_the_start_has_stay_and_that_is_told(
     assert "has LoRA already" not in caplog.text
     run_stage("full", tmp_path / "other", "training.steps=1", start=joint, model=replace(run_stage.model, mllm=mllm))
     assert "has LoRA already, and it stays as it is: dropout 0.0, not 0.5 (model.mllm.lora)" in caplog.text
+
+
+def test_a_model_asks_in_the_words_that_it_was_trained_with(
+    run_stage: TinyStages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = tmp_path / "words.toml"
+    words.write_text('system = "Draw <img>."\n[[phrasings]]\nrequest = "Do [cap]."\nanswer = "Done [img]."\n')
+    model = replace(run_stage.model, prompts=str(words))
+    joint = run_stage("joint", tmp_path / "joint", "training.steps=1", model=model)
+    told = "the start asks in other words"
+    assert told in caplog.text and "model.prompts" in caplog.text
+    asks = json.loads((joint / "model_index.json").read_text())
+    assert [asks[name] for name in ("system", "request", "answer")] == ["Draw <img>.", "Do [cap].", "Done [img]."]
+    caplog.clear()
+    run_stage("full", tmp_path / "full", "training.steps=1", start=joint, model=model)
+    run_stage("joint", tmp_path / "ours", "training.steps=1")
+    assert told not in caplog.text
+    copied = words.rename(tmp_path / "copied.toml")
+    model = replace(model, prompts=str(copied))
+    run_stage("joint", tmp_path / "joint", "training.steps=2", model=model)
+    copied.write_text(copied.read_text().replace("Done", "Here"))
+    with pytest.raises(CheckpointError, match="prompts' words was"):
+        run_stage("joint", tmp_path / "joint", "training.steps=3", model=model)
