@@ -92,7 +92,7 @@ class Loop:
         state = self.checkpoints.newest()
         first = 0 if state is None else state.step
         if state is not None:
-            self._put_back(state.weights)
+            self._put_back(state)
         engine = self._engine()
         schedule = get_scheduler(
             "constant_with_warmup" if settings.schedule == "constant" else settings.schedule.value,
@@ -222,10 +222,19 @@ class Loop:
         gathered: list[Any] = gather_object(items)
         return gathered
 
-    def _put_back(self, weights: Mapping[str, Tensor]) -> None:
+    def _put_back(self, state: TrainingState) -> None:
         with torch.no_grad():
             for name, parameter in self.trainee.trained.items():
-                parameter.copy_(weights[name])
+                parameter.copy_(state.weights[name])
+            for name, buffer in self._buffers().items():
+                buffer.copy_(state.buffers.get(name, buffer))
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """What the trained parts keep besides their parameters, such as the random directions of BIM's positions."""
+        module = self.trainee.module
+        parts = {name.partition(".")[0] for name in self.trainee.trained}
+        kept = module.state_dict().keys()
+        return {n: b for n, b in module.named_buffers() if n in kept and n.partition(".")[0] in parts}
 
     def _save(self, step: int, engine: Engine, schedule: Any, ema: EMAModel | None) -> None:
         trained, keep = self.trainee.trained, self.accelerator.is_main_process
@@ -241,6 +250,7 @@ class Loop:
             schedule=schedule.state_dict(),
             ema=averages,
             journal=self.journal.state(),
+            buffers=whole_tree(self._buffers(), keep=keep),
         )
         self._on_first(lambda: self.checkpoints.save(state))
 

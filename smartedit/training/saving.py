@@ -62,6 +62,7 @@ class TrainingState:
         schedule: The learning rate's state.
         ema: The averaged weights' state, or None.
         journal: What is to be logged and counted further, as plain values.
+        buffers: What the trained parts keep besides their parameters, by name; checkpoints of old have none.
     """
 
     step: int
@@ -70,6 +71,7 @@ class TrainingState:
     schedule: dict[str, Any]
     ema: dict[str, Any] | None
     journal: dict[str, Any]
+    buffers: dict[str, Tensor] = field(default_factory=dict)
 
 
 class CheckpointFolder:

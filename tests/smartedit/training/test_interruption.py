@@ -15,7 +15,7 @@ import torch
 from reason_edit.files import BusyError
 from smartedit.data.decoding import DecodingError
 from smartedit.inference.pipeline import SmartEditPipeline
-from smartedit.model.checkpoints import CheckpointError
+from smartedit.model.checkpoints import CheckpointError, load_model
 from smartedit.training.editing import EditTrainee
 from smartedit.training.journal import UnreadableRowsError
 from smartedit.training.loop import DivergedError
@@ -184,6 +184,26 @@ def test_a_checkpoint_from_before_a_setting_had_a_name_is_taken(run_stage: TinyS
     with pytest.raises(CheckpointError, match="img_tokens_only was False and is True"):
         run_stage("joint", tmp_path, "training.img_tokens_only=true")
     run_stage("joint", tmp_path, "training.steps=4")
+
+
+def test_what_a_new_module_has_drawn_stays_with_its_weights(
+    run_stage: TinyStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joint, run = run_stage("joint", tmp_path / "joint", "training.steps=1"), tmp_path / "run"
+
+    def directions(steps: int) -> torch.Tensor:
+        bim = load_model(run_stage("full", run, f"training.steps={steps}", start=joint)).bim
+        assert bim is not None and bim.pe_layer is not None
+        return bim.pe_layer.positional_encoding_gaussian_matrix
+
+    drawn = directions(1)
+    monkeypatch.setattr("smartedit.training.build.seed_from", lambda *names: 5)
+    assert torch.equal(directions(2), drawn)
+    for path in (run / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)
+        assert set(content.pop("buffers")) == {"bim.pe_layer.positional_encoding_gaussian_matrix"}
+        torch.save(content, path)
+    assert not torch.equal(directions(3), drawn)  # of before they were kept
 
 
 def test_two_trainings_do_not_write_one_run(run_stage: TinyStages, tmp_path: Path) -> None:
