@@ -63,7 +63,7 @@ def train(
             return
         from smartedit.data.manifest import Manifest
         from smartedit.inference.loading import quiet_libraries
-        from smartedit.training.stages import text_encoder_of
+        from smartedit.training.stages import check_mixture, text_encoder_of
         from smartedit.training.train import RUN_KEY
         from smartedit.training.train import train as train_stage
 
@@ -73,6 +73,9 @@ def train(
         folder = run or Path("runs") / f"train-{stage.value}"
         refuse_other_content(folder, RUN_KEY, "--run")
         encoder = text_encoder_of(text_encoder, stage, model)
+        mixtures = [] if mixture is None else [f"--mixture {mixture}"]
+        mixtures += [f"--set {text}" for text in ours if parse_override(text)[0][-1] == "mixture"]
+        check_mixture(mixtures, stage)
         place = starting_point(start, stage, model, folder, training.seed)
         if manifest is None:
             manifest = drawn_manifest(model.sampling.image_size, lambda text: typer.echo(text, err=True))

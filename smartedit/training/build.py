@@ -85,6 +85,7 @@ def build_trainee(
         return _baseline(start, opened, model, training)
     pipeline = SmartEditPipeline.from_pretrained(start)
     _check_schedule(pipeline, model)
+    _tell_what_stays(pipeline, stage, model)
     smartedit = _model_of(pipeline, stage, model)
     trained = choose_parameters(smartedit, stage)
     if training.mixed_precision is Precision.BFLOAT16:
@@ -152,6 +153,17 @@ def _check_schedule(pipeline: Any, model: ModelConfig) -> None:
                 f"--start: its scheduler has {name} {found}, model.scheduler.{name} is {asked}; a model samples as it "
                 "was trained, so both must be the same"
             )
+
+
+def _tell_what_stays(pipeline: SmartEditPipeline, stage: StageName, model: ModelConfig) -> None:
+    """Some settings are the start's for good; tell of those that are asked for otherwise."""
+    values = {"model.qformer.dropout": (pipeline.qformer.config.dropout, model.qformer.dropout)}
+    if STAGES[stage].rows is Rows.EDITS:
+        values["model.sampling.image_size"] = (pipeline.config.image_size, model.sampling.image_size)
+        values["model.mllm.max_text_tokens"] = (pipeline.config.max_text_tokens, model.mllm.max_text_tokens)
+    others = ", ".join(f"{name} {kept}, not {asked}" for name, (kept, asked) in values.items() if kept != asked)
+    if others:
+        logger.warning("the start has settings of its own, and they stay as they are: %s", others)
 
 
 def _halve_frozen(module: nn.Module) -> None:

@@ -117,6 +117,20 @@ def text_encoder_of(named: Path | str | None, stage: StageName, model: ModelConf
     return found
 
 
+def check_mixture(asked: Sequence[str], stage: StageName) -> None:
+    """Refuse a mixture for a stage that reads none; what the preset says of one is nobody's wish.
+
+    Args:
+        asked: The options that name one, as they were written.
+        stage: Which stage.
+
+    Raises:
+        StageError: `align`, and one is named.
+    """
+    if asked and STAGES[stage].rows is Rows.CAPTIONS:
+        raise StageError(f"{asked[0]}: stage {stage.value} draws all captions alike and reads no mixture; leave it out")
+
+
 def choose_parameters(model: SmartEdit, stage: StageName) -> dict[str, nn.Parameter]:
     """Let exactly the parameters of a stage require gradients.
 

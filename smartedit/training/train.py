@@ -25,7 +25,7 @@ from smartedit.training.caching import EncoderCache
 from smartedit.training.journal import Journal, Progress
 from smartedit.training.loop import Loop, build_accelerator
 from smartedit.training.saving import CheckpointFolder, Identity
-from smartedit.training.stages import StageError, read_settings, text_encoder_of
+from smartedit.training.stages import StageError, check_mixture, read_settings, text_encoder_of
 from smartedit.training.trainee import Trainee
 from smartedit.training.validation import Validation
 from smartedit.training.zero import chosen_zero
@@ -73,7 +73,7 @@ def train(
         training: Settings of the stage.
         text_encoder: CLIP's text model with its tokenizer, for `align`; named as `start`. None for the preset's
             checkpoint, or for the one that its weights know.
-        mixture: A mixture instead of the one that `training` names.
+        mixture: A mixture instead of the one that `training` names; None for `align`.
         on_step: Called behind every step, by the first process.
 
     Returns:
@@ -85,6 +85,7 @@ def train(
     """
     stage = StageName(stage)
     if mixture is not None:
+        check_mixture([f"--mixture {mixture}"], stage)
         training = replace(training, mixture=str(mixture))
     finished = run / MODEL
     accelerator = build_accelerator(training)

@@ -42,6 +42,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     assert "training.full.stepz" in call("full", "--preset", TINY, "--set", "training.stepz=1")[1]
     code, output = call("full", "--preset", TINY, "--start", tmp_path, *QUICK)
     assert code == 1 and "no model_index.json" in output
+    for option, value in (("--mixture", "miniature"), ("--set", "training.mixture=miniature")):
+        code, output = call("align", option, value, "--start", tmp_path, "--run", tmp_path / "run", *QUICK)
+        assert code == 1 and f"{option} {value}: stage align draws all captions alike" in " ".join(output.split())
 
 
 def test_the_estimate_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

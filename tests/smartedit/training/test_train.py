@@ -319,6 +319,30 @@ def test_adapters_that_the_start_has_stay_and_that_is_told(
     assert "has LoRA already, and it stays as it is: dropout 0.0, not 0.5 (model.mllm.lora)" in caplog.text
 
 
+def test_settings_of_the_start_stay_and_that_is_told(
+    run_stage: TinyStages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    once, model = "training.steps=1", run_stage.model
+    run_stage("joint", tmp_path / "same", once)
+    assert "settings of its own" not in caplog.text
+    model = replace(
+        model,
+        sampling=replace(model.sampling, image_size=128),
+        mllm=replace(model.mllm, max_text_tokens=64),
+        qformer=replace(model.qformer, dropout=0.3),
+    )
+    run_stage("joint", tmp_path / "other", once, model=model)
+    assert (
+        "stay as they are: model.qformer.dropout 0.0, not 0.3, model.sampling.image_size 32, not 128, "
+        f"model.mllm.max_text_tokens {run_stage.model.mllm.max_text_tokens}, not 64"
+    ) in caplog.text
+
+
+def test_align_refuses_a_mixture(run_stage: TinyStages, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="--mixture miniature: stage align draws all captions alike"):
+        run_stage("align", tmp_path / "run", mixture="miniature", start=tmp_path / "nothing")
+
+
 def test_a_model_asks_in_the_words_that_it_was_trained_with(
     run_stage: TinyStages, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

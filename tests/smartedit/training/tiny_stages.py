@@ -46,7 +46,7 @@ class TinyStages:
             "model": self.model,
             "training": settings(stage, *overrides),
             "text_encoder": self.text_encoder if stage == "align" else None,
-            "mixture": self.manifest.parent / "mixture.toml",
+            "mixture": None if stage == "align" else self.manifest.parent / "mixture.toml",
         }
         return train(StageName(stage), run=run, **{**values, **changes})
 
