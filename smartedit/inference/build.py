@@ -28,8 +28,10 @@ def build_pipeline(config: ModelConfig, tokenizer: Any = None) -> SmartEditPipel
             raise VocabularyError("no tokenizer: set model.mllm.tokenizer to a folder or name")
         tokenizer = load_tokenizer(named)
     model = build_model(config)
+    known = len(tokenizer)
     layout = add_img_tokens(tokenizer, config.mllm.num_img_tokens)
-    extend_vocabulary(model.mllm, layout.vocab_size)
+    # Random weights have rows for the added tokens from the beginning.
+    extend_vocabulary(model.mllm, layout.vocab_size, first=None if config.mllm.checkpoint is None else known)
     if config.text.checkpoint is not None:
         text_encoder = build_text_encoder(
             config.text, hidden_size=config.qformer.hidden_size, num_tokens=config.qformer.num_queries

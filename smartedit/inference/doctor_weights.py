@@ -1,14 +1,15 @@
 """The values of a checkpoint's weights: broken numbers, and parts that no training has touched."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smartedit.inference.doctor_tokens import layout_of
 from smartedit.inference.findings import Finding, Grade
 from smartedit.inference.memory import PARTS
 from smartedit.model.released_files import WeightFiles, read_weight_files
+from smartedit.model.tokenizer import TokenLayout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,13 +21,13 @@ _SHOWN = 5
 
 def examine_weights(folder: Path) -> Iterator[Finding]:
     """Read every weight once, one at a time."""
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     for part in PARTS:
         if (folder / part).is_dir():
             files = read_weight_files(folder / part)
             yield from _part(part, files)
-    mllm = read_weight_files(folder / "mllm")
-    yield from _added_rows(mllm, index.get("num_img_tokens", 32))
+    layout = layout_of(folder)
+    if layout is not None:
+        yield from _added_rows(read_weight_files(folder / "mllm"), layout)
     yield from _picture_channels(read_weight_files(folder / "unet"))
 
 
@@ -95,31 +96,31 @@ def _part(part: str, files: WeightFiles) -> Iterator[Finding]:
             yield _fault(f"{part}{half}: all {len(fresh)} weights of norms are those of a new module: it is random")
 
 
-def _added_rows(mllm: WeightFiles, num_img_tokens: int) -> Iterator[Finding]:
+def _added_rows(mllm: WeightFiles, layout: TokenLayout) -> Iterator[Finding]:
     """The [IMG] tokens' rows against what new rows start from: the mean of the old ones."""
-    added = 3 + num_img_tokens
     for what, ending in (("embedding", "embed_tokens.weight"), ("output layer", "lm_head.weight")):
         name = next((n for n in mllm.entries if n.endswith(ending)), None)
-        if name is None or mllm.entries[name].shape[0] <= added:
+        if name is None or mllm.entries[name].shape[0] < layout.img_tokens.stop:
             continue
         with mllm.open([name]) as read:
-            yield from _new_rows(what, read[name], added)
+            yield from _new_rows(what, read[name], layout)
 
 
-def _new_rows(what: str, weight: "Tensor", added: int) -> Iterator[Finding]:
-    mean, rows = weight[:-added].float().mean(dim=0), weight[-added:].float()
-    scale = float(weight[:-added].float().std())
-    untouched = [i for i in range(3, added) if float((rows[i] - mean).abs().max()) < 1e-3 * scale]
-    alike = [i for i in range(4, added) if bool((rows[i] == rows[3]).all())]
+def _new_rows(what: str, weight: "Tensor", layout: TokenLayout) -> Iterator[Finding]:
+    old = weight[: min(layout.system_image, layout.image_start, layout.image_end, layout.first_img_token)].float()
+    rows = weight[layout.img_tokens.start : layout.img_tokens.stop].float()
+    mean, scale = old.mean(dim=0), float(old.std())
+    untouched = [row for row in rows if float((row - mean).abs().max()) < 1e-3 * scale]
+    alike = [row for row in rows[1:] if bool((row == rows[0]).all())]
     if untouched:
         yield _fault(
-            f"{what}: {len(untouched)} of {added - 3} [IMG] rows are still the mean of the others, where they started: "
+            f"{what}: {len(untouched)} of {len(rows)} [IMG] rows are still the mean of the others, where they started: "
             "the tokens were not trained"
         )
     elif alike:
-        yield _fault(f"{what}: {len(alike) + 1} of {added - 3} [IMG] rows are all the same")
+        yield _fault(f"{what}: {len(alike) + 1} of {len(rows)} [IMG] rows are all the same")
     else:
-        text = f"{what}: the {added - 3} [IMG] rows have values of their own"
+        text = f"{what}: the {len(rows)} [IMG] rows have values of their own"
         yield Finding(topic=TOPIC, grade=Grade.GOOD, text=text)
 
 

@@ -248,18 +248,21 @@ def _untie(model: Any) -> None:
     model.config.get_text_config().tie_word_embeddings = False
 
 
-def extend_vocabulary(mllm: ImageTextMllm, size: int) -> None:
+def extend_vocabulary(mllm: ImageTextMllm, size: int, *, first: int | None = None) -> None:
     """Make room for the added tokens; their rows start as the mean of the old ones, as in the released code.
 
     Args:
-        mllm: The model, changed in place; its present rows are the old ones.
+        mllm: The model, changed in place.
         size: Tokens in all.
+        first: The first of those that are added now, where rows behind the old tokens may be padding; None where all
+            present rows are old.
     """
-    old = mllm.vocab_size
+    old = mllm.vocab_size if first is None else min(first, mllm.vocab_size)
     if size <= old:
         return
-    mllm.model.resize_token_embeddings(size, mean_resizing=False)
+    if size > mllm.vocab_size:
+        mllm.model.resize_token_embeddings(size, mean_resizing=False)
     with torch.no_grad():
         for layer in (mllm.model.get_input_embeddings(), mllm.model.get_output_embeddings()):
-            layer.weight[old:] = layer.weight[:old].mean(dim=0)
+            layer.weight[old:size] = layer.weight[:old].mean(dim=0)
     mllm.register_to_config(architecture=mllm.model.config.to_dict())

@@ -118,6 +118,19 @@ def test_saved_and_loaded_with_its_adapters(checkpoint: Path, tmp_path: Path) ->
         assert torch.equal(tensor, state[name]), name
 
 
+@torch.no_grad()
+def test_added_tokens_in_padded_rows_start_as_the_mean(checkpoint: Path) -> None:
+    mllm = built(checkpoint)
+    layers = (mllm.model.get_input_embeddings(), mllm.model.get_output_embeddings())
+    before = [layer.weight.clone() for layer in layers]
+    extend_vocabulary(mllm, 58, first=58)
+    assert all(torch.equal(layer.weight, old) for layer, old in zip(layers, before, strict=True))
+    extend_vocabulary(mllm, 58, first=50)
+    for layer, old in zip(layers, before, strict=True):
+        torch.testing.assert_close(layer.weight[50:58], old[:50].mean(dim=0).expand(8, -1))
+        assert torch.equal(layer.weight[:50], old[:50]) and torch.equal(layer.weight[58:], old[58:])
+
+
 def test_wrong_number_of_patches_is_named(checkpoint: Path) -> None:
     mllm = built(checkpoint)
     whole = splice(torch.tensor([[1, 50, 2]]), img_tokens=range(50, 51), pad_id=0, num_patches=mllm.num_patches + 1)

@@ -154,7 +154,7 @@ def not_converted(folder: Path) -> None:
 
 
 BROKEN: dict[Callable[[Path], None], str] = {
-    fewer_tokens: "embedding: 711 rows, but the tokenizer knows 704 tokens",
+    fewer_tokens: "the tokenizer lacks <img_1>",
     fewer_rows: "embedding: 703 rows for 711 tokens",
     split_tokens: "Today's tokenizers split text round added tokens in another way",
     missing_shard: "1 of 3 shards missing: diffusion_pytorch_model-00003-of-00003",
@@ -177,6 +177,20 @@ def test_what_is_wrong_is_said(checkpoint: Path, spoil: Callable[[Path], None]) 
     spoil(checkpoint)
     diagnosis = examine(checkpoint, FAST)
     assert BROKEN[spoil] in faults(diagnosis)
+
+
+def test_rows_behind_the_tokens_are_padding(checkpoint: Path) -> None:
+    for name in (EMBEDDING, OUTPUT):
+        change(checkpoint / "mllm", name, lambda weight: torch.cat([weight, torch.zeros(17, weight.shape[1])]))
+    path = checkpoint / "mllm" / "config.json"
+    config = json.loads(path.read_text())
+    config["architecture"]["text_config"]["vocab_size"] = 728
+    path.write_text(json.dumps(config))
+    diagnosis = examine(checkpoint, FAST)
+    words = "\n".join(f.text for f in diagnosis.findings)
+    assert not diagnosis.faults, faults(diagnosis)
+    assert "embedding: 728 rows for 711 tokens, 17 of them padding" in words
+    assert "output layer: the 8 [IMG] rows have values of their own" in words
 
 
 def test_an_edit_that_fails_is_a_fault(checkpoint: Path) -> None:
