@@ -122,14 +122,14 @@ def merge_edits(run: Run, samples: Sequence[EditSample]) -> list[EditRecord]:
             if record.image is not None and not (run.folder / record.image).is_file():
                 continue  # of pictures that were taken away since
             found.setdefault((record.method, record.sample_id), []).append(record)
-    standing = [_standing(run, records) for records in found.values()]
-    records = sorted(standing, key=lambda r: (labels.index(r.method), order.get(r.sample_id, -1)))
+    told = [_of_the_picture(run, records) for records in found.values()]
+    records = sorted(told, key=lambda r: (labels.index(r.method), order.get(r.sample_id, -1)))
     forget_scores(run, records)
     write_rows(run.edits_path, records, EditRecord)
     return records
 
 
-def _standing(run: Run, records: Sequence[EditRecord]) -> EditRecord:
+def _of_the_picture(run: Run, records: Sequence[EditRecord]) -> EditRecord:
     """Of the records of one sample, the one that tells of the picture that is there; else the first one."""
     told = [record for record in records if record.image is not None] or records
     if len({record.image_sha256 for record in told}) > 1:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.judges.judging import METRIC_PREFIX, judge_identity
+from benchmark.judges.judging import judge_identity
 from benchmark.records import Score
+from benchmark.report.columns import JUDGE_PREFIX
 from benchmark.runs import Run, RunError
 from reason_edit.schema import EditSample
 
@@ -95,8 +96,8 @@ def _measured_by(runs: Sequence[Run]) -> dict[tuple[str, str], dict[str, str]]:
     for run in runs:
         protocols = run.settings().get("protocols", {})
         for protocol, metric in sorted({(s.protocol, s.metric) for s in run.scores()}):
-            if metric.startswith(METRIC_PREFIX):
-                one = judge_identity(run, metric.removeprefix(METRIC_PREFIX))
+            if metric.startswith(JUDGE_PREFIX):
+                one = judge_identity(run, metric.removeprefix(JUDGE_PREFIX))
             else:
                 network = protocols.get(protocol, {}).get("networks", {}).get(NETWORKS.get(metric), {})
                 one = f"{network['name']} ({network['sha256'][:12]})" if "sha256" in network else None

@@ -262,8 +262,8 @@ def _need_same_study(
         if now and now != then:
             began = f"with {option} {then}" if then else f"without {option}"
             raise RatingError(
-                f"{location}: began {began}, not {now}, and a study "
-                f"stays as it began: leave {option} out, or begin another with --study FILE"
+                f"{location}: began {began}, not {now}, and a study stays as it began: leave {option} out, or begin "
+                "another with --study FILE"
             )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from benchmark.human_ratings import store_scores
 from benchmark.judges.verdicts import Case, Judge, JudgeError, Judgement
 from benchmark.records import Score, Unscored
+from benchmark.report.columns import JUDGE_PREFIX
 from benchmark.runs import Run
 from benchmark.standing import standing
 from reason_edit.files import file_sha256, write_text
@@ -26,7 +27,6 @@ from reason_edit.tables import TableError, read_rows, write_rows
 
 logger = logging.getLogger(__name__)
 
-METRIC_PREFIX = "judge:"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 Progress = Callable[[int, int], None]
@@ -184,12 +184,12 @@ def _write(run: Run, judge: Judge, name: str, rows: Sequence[Judgement], details
             "method": row.method,
             "sample_id": row.sample_id,
             "protocol": judge.protocol,
-            "metric": f"{METRIC_PREFIX}{name}",
+            "metric": f"{JUDGE_PREFIX}{name}",
         }
         scores.append(Score(**key, value=math.nan if row.answer is None else float(row.answer is Answer.ALIGNED)))
         if row.answer is None:
             unscored.append(Unscored(**key, reason=row.reason or "no reason was recorded"))
     about = {"name": name, "model": judge.model, "protocol": judge.protocol, **details}
     write_text(_path(run, name, ".json"), json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    store_scores(run, scores, unscored, replaced={(judge.protocol, f"{METRIC_PREFIX}{name}")})
+    store_scores(run, scores, unscored, replaced={(judge.protocol, f"{JUDGE_PREFIX}{name}")})
     write_rows(_path(run, name, ".parquet"), rows, Judgement, {"model": judge.model, "protocol": judge.protocol})

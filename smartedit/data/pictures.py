@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from smartedit.data.examples import ImageRef, Reason, Storage
 from smartedit.data.faults import FaultyRecordError
@@ -32,8 +32,8 @@ PICTURE_FAULTS = (
 )
 """What Pillow raises for damaged files and EXIF notes, and for such as claim to be enormous (found by damaging files of
 13 formats)."""
-ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
-"""The EXIF tag that says how a picture is to be turned, and its values that swap width and height."""
+ON_ITS_SIDE = (5, 6, 7, 8)
+"""Values of EXIF's orientation that swap width and height."""
 HEAD = 4096
 """Bytes that an ordinary JPEG header fits into."""
 JPEG, START_OF_SCAN, START_OF_FRAME = b"\xff\xd8", 0xDA, (0xC0, 0xC1, 0xC2)
@@ -69,7 +69,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 def upright_size(picture: Image.Image) -> tuple[int, int]:
     """Width and height that a picture has once it is turned as its EXIF note says."""
-    is_on_its_side = picture.getexif().get(ORIENTATION) in ON_ITS_SIDE
+    is_on_its_side = picture.getexif().get(ExifTags.Base.Orientation) in ON_ITS_SIDE
     return (picture.height, picture.width) if is_on_its_side else picture.size
 
 

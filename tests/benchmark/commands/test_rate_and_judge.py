@@ -148,13 +148,19 @@ def test_tables_of_ratings_are_enough(rated: Run) -> None:
     assert "no study.sqlite and no ratings.parquet" in refusal(rate_app, "aggregate", rated.folder)
 
 
+def rate_together(*runs: Run) -> str:
+    """What `rate aggregate` prints of a study over several runs that all have rated."""
+    folders = [run.folder for run in runs]
+    opened = open_study(folders, None, names=["ann", "bo"])
+    rate_all(opened.store)
+    opened.store.engine.dispose()
+    return invoke(rate_app, "aggregate", *folders, "--resamples", "100")
+
+
 def test_two_runs_are_rated_together_and_get_their_own_numbers(tmp_path: Path) -> None:
     first = write_run(tmp_path / "one", samples=3, methods=METHODS[:1])
     second = write_run(tmp_path / "two", samples=3, methods=METHODS[1:2])
-    opened = open_study([first.folder, second.folder], None, names=["ann", "bo"])
-    rate_all(opened.store)
-    opened.store.engine.dispose()
-    invoke(rate_app, "aggregate", first.folder, second.folder, "--resamples", "100")
+    rate_together(first, second)
     assert {s.method for s in first.scores()} == {METHODS[0]}
     assert {s.method for s in second.scores()} == {METHODS[1]}
     content = json.loads((second.folder / "ins_align.json").read_text())
@@ -182,11 +188,7 @@ def test_the_order_of_the_runs_does_not_matter(tmp_path: Path) -> None:
 def test_a_run_on_a_part_of_the_samples_gets_numbers_of_its_own_samples(tmp_path: Path) -> None:
     part = write_run(tmp_path / "part", samples=2, methods=METHODS[:1])
     whole = write_run(tmp_path / "whole", samples=6, methods=METHODS[1:2])
-    opened = open_study([part.folder, whole.folder], None, names=["ann", "bo"])
-    rate_all(opened.store)
-    opened.store.engine.dispose()
-    output = invoke(rate_app, "aggregate", part.folder, whole.folder, "--resamples", "100")
-    assert "2/2" in output
+    assert "2/2" in rate_together(part, whole)
     for run, count in ((part, 2), (whole, 6)):
         assert len(run.scores()) == count
         assert run.unscored() == []
